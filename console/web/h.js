@@ -1,0 +1,5 @@
+// One `html` for every module: htm bound to Preact.
+import { h } from "preact";
+import htm from "htm";
+
+export const html = htm.bind(h);

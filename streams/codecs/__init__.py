@@ -1,0 +1,1 @@
+"""Codecs: bytes of one content type enter, `Decoded` (readings, events, rejects) leaves."""

@@ -1,0 +1,258 @@
+"""One row of a Reading at a time: the exact, slow path shared by JSON, NDJSON and faulty CSV (design §3, Reading).
+
+Enters: a mapping of fields, values as JSON types. Leaves: a reading added to `Rows`, or a `Reject` whose reason is a word of
+REASONS. Nothing raises and nothing vanishes (promise 4).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from array import array
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta, timezone
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+import orjson
+
+from streams.model import PERIODS, UNKNOWN_FLAG, Decoded, Readings, Reject, SeriesKey, SeriesTable
+
+REASONS = (
+    "missing_field",
+    "bad_time",
+    "bad_number",
+    "not_finite",
+    "bad_period",
+    "bad_name",
+    "bad_json",
+    "bad_csv",
+    "bad_arrow",
+    "not_utf8",
+    "wrong_type",
+)
+"""Why a row of the Reading contract is refused. An unknown flag is none of them: it is kept as `?`, not usable (promise 5)."""
+
+FLAGS = {"": 0, **{letter: ord(letter) for letter in "NFMSDCTB"}}
+"""Canonical data flag of a letter (HJ 212-2017 table 8); anything else is UNKNOWN_FLAG."""
+
+FIELDS = ("site", "point", "factor", "time", "period", "stat", "value", "flag", "unit", "revision")
+NAMES = ("site", "point", "factor")
+CST = timezone(timedelta(hours=8))
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?\Z", re.ASCII)
+_NAME = re.compile(r"[^\x00-\x1f\x7f/]{1,128}\Z")
+_COLUMNS = itemgetter("site", "point", "factor", "period", "stat", "time", "value", "flag")
+_STAT = re.compile(r"[a-z0-9_]{1,32}\Z", re.ASCII)
+
+
+class Fault(ValueError):
+    """A row that cannot become a reading: the reason, and what exactly is wrong and how to put it right."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+def parse_time(text: str) -> int:
+    """Read RFC 3339 with an offset as ms UTC, cut to the millisecond; raises Fault `bad_time`.
+
+    >>> parse_time("2026-11-23T10:00:00+08:00")
+    1795399200000
+    """
+    found = _TIME.match(text)
+    if not found:
+        raise Fault("bad_time", f"time {text[:40]!r} is not RFC 3339; write 2026-11-23T10:00:00+08:00")
+    if not found[2]:
+        raise Fault("bad_time", f"time {text!r} has no offset; add +08:00 (or Z for UTC)")
+    try:
+        return (datetime.fromisoformat(text.upper()) - EPOCH) // MILLISECOND
+    except (ValueError, OverflowError) as error:
+        raise Fault("bad_time", f"time {text!r} does not exist ({error})") from error
+
+
+def format_time(time_ms: int) -> str:
+    """Write ms UTC as RFC 3339 in China Standard Time, with milliseconds where there are any."""
+    moment = (EPOCH + timedelta(milliseconds=time_ms)).astimezone(CST)
+    return moment.isoformat(timespec="milliseconds" if time_ms % 1000 else "seconds")
+
+
+def check_name(field: str, text: Any) -> str:
+    """Return a site, point or factor that can be part of a key; raises Fault."""
+    if text is None or text == "":
+        raise Fault("missing_field", f"{field} is missing")
+    if not isinstance(text, str):
+        raise Fault("wrong_type", f"{field} must be text, not {type(text).__name__}")
+    if not _NAME.match(text):
+        raise Fault("bad_name", f"{field} {text[:40]!r} must be 1–128 characters without `/` and control characters")
+    return text
+
+
+def check_period(text: Any) -> str:
+    """Return one of PERIODS; raises Fault."""
+    if text is None or text == "":
+        raise Fault("missing_field", "period is missing")
+    if not isinstance(text, str):
+        raise Fault("wrong_type", f"period must be text, not {type(text).__name__}")
+    if text not in PERIODS:
+        raise Fault("bad_period", f"period {text[:40]!r} is not one of {', '.join(PERIODS)}")
+    return text
+
+
+def check_stat(text: Any, period: str) -> str:
+    """Return the statistic in lower case; one that is not given is `rtd` for real-time and `avg` for all else; raises Fault."""
+    if text is None or text == "":
+        return "rtd" if period == "realtime" else "avg"
+    if not isinstance(text, str):
+        raise Fault("wrong_type", f"stat must be text, not {type(text).__name__}")
+    if not _STAT.match(text.lower()):
+        raise Fault("bad_name", f"stat {text[:40]!r} must be 1–32 letters, digits or _ (avg, zs_avg …)")
+    return text.lower()
+
+
+def check_value(value: Any) -> float:
+    """Return a finite float; raises Fault. A bool is not a number."""
+    if value is None:
+        raise Fault("missing_field", "value is missing")
+    if isinstance(value, str):
+        raise Fault("bad_number", f"value {value[:40]!r} is not a number")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise Fault("wrong_type", f"value must be a number, not {type(value).__name__}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise Fault("not_finite", "value must be finite; leave the reading out if there is no value")
+    return number
+
+
+def check_flag(flag: Any) -> int:
+    """Return the canonical flag byte; raises Fault only for what is not text."""
+    if flag is None:
+        return 0
+    if not isinstance(flag, str):
+        raise Fault("wrong_type", f"flag must be text, not {type(flag).__name__}")
+    return FLAGS.get(flag.strip(), UNKNOWN_FLAG)
+
+
+class Rows:
+    """Collects readings and rejects of one body; `record` ≥ 0 is the log record they come from, else rows carry their number."""
+
+    def __init__(self, table: SeriesTable, arrived: int, record: int = -1) -> None:
+        self._table = table
+        self._arrived = arrived
+        self._record = record
+        self._series, self._time = array("i"), array("q")
+        self._value, self._flag, self._frame = array("d"), array("B"), array("i")
+        self._ids: dict[tuple[Any, ...], int] = {}
+        self._times: dict[str, int] = {}
+        self.rejects: list[Reject] = []
+
+    def add(self, number: int, row: Any, raw: bytes | None = None) -> None:
+        """Take one row, a mapping of fields, or refuse it; `raw` is its bytes as received (None: written again as JSON)."""
+        try:
+            self._take(number, row)
+        except Fault as fault:
+            self.refuse(fault.reason, str(fault), as_bytes(row) if raw is None else raw, number)
+
+    def add_clean(self, rows: list[Any]) -> bool:
+        """Take all rows at once if each is a complete and faultless reading; else take none of them and return False."""
+        try:
+            columns = list(zip(*map(_COLUMNS, rows), strict=True)) if rows else [()] * 8
+            names = list(zip(*columns[:5], strict=True))
+            keys = {name: self._key(*name) for name in dict.fromkeys(names)}
+            times = {text: parse_time(text) for text in dict.fromkeys(columns[5])}
+            flags = {flag: check_flag(flag) for flag in dict.fromkeys(columns[7])}
+            value = np.asarray(columns[6], np.float64)
+        except (KeyError, TypeError, ValueError, OverflowError):  # the row path says which row and why
+            return False
+        if not np.isfinite(value).all() or not set(map(type, columns[6])) <= {int, float}:
+            return False
+        ids = {name: self._table.id(key) for name, key in keys.items()}
+        self._series.extend(map(ids.__getitem__, names))
+        self._time.extend(map(times.__getitem__, columns[5]))
+        self._value.frombytes(value.tobytes())
+        self._flag.extend(map(flags.__getitem__, columns[7]))
+        self._frame.extend([self._record] * len(rows) if self._record >= 0 else range(len(rows)))
+        return True
+
+    def refuse(self, reason: str, detail: str, raw: bytes, number: int, rows: int = 1) -> None:
+        """Put a row (or, with `rows` 0, a whole body) aside."""
+        if self._record >= 0 and rows:
+            detail = f"row {number}: {detail}"
+        self.rejects.append(Reject(reason, detail, raw, self._record if self._record >= 0 else number, rows))
+
+    def done(self) -> Decoded:
+        """Return everything collected."""
+        n = len(self._series)
+        readings = Readings.of(
+            np.frombuffer(self._series, np.int32),
+            np.frombuffer(self._time, np.int64),
+            np.frombuffer(self._value, np.float64),
+            np.frombuffer(self._flag, np.uint8),
+            np.full(n, self._arrived, np.int64),
+            np.frombuffer(self._frame, np.int32),
+        )
+        return Decoded(readings, [], self.rejects)
+
+    def _take(self, number: int, row: Any) -> None:
+        if not isinstance(row, Mapping):
+            raise Fault("wrong_type", f"a reading must be an object, not {type(row).__name__}")
+        names = (row.get("site"), row.get("point"), row.get("factor"), row.get("period"), row.get("stat"))
+        try:
+            series = self._ids.get(names)
+        except TypeError:  # a list or an object where a name belongs: the checks below say which
+            series = None
+        key = None if series is not None else self._key(*names)
+        time = self._moment(row.get("time"))
+        value, flag = check_value(row.get("value")), check_flag(row.get("flag"))
+        if key is not None:
+            series = self._ids[names] = self._table.id(key)
+        assert series is not None
+        self._series.append(series)
+        self._time.append(time)
+        self._value.append(value)
+        self._flag.append(flag)
+        self._frame.append(self._record if self._record >= 0 else number)
+
+    @staticmethod
+    def _key(site: Any, point: Any, factor: Any, period: Any, stat: Any) -> SeriesKey:
+        site, point, factor = (check_name(name, text) for name, text in zip(NAMES, (site, point, factor), strict=True))
+        period = check_period(period)
+        return SeriesKey(site, point, factor, period, check_stat(stat, period))
+
+    def _moment(self, text: Any) -> int:
+        if text is None or text == "":
+            raise Fault("missing_field", "time is missing")
+        if not isinstance(text, str):
+            raise Fault("bad_time", f"time must be text, not {type(text).__name__}; write 2026-11-23T10:00:00+08:00")
+        found = self._times.get(text)
+        if found is None:
+            found = self._times[text] = parse_time(text)
+        return found
+
+
+def as_bytes(row: Any) -> bytes:
+    """Write a row as JSON; what JSON cannot say (an endless number, a broken character) is written as Python shows it."""
+    try:
+        return orjson.dumps(row)
+    except TypeError:
+        return repr(row).encode("utf-8", "backslashreplace")
+
+
+def to_dicts(readings: Readings, table: SeriesTable) -> list[dict[str, Any]]:
+    """Return a batch as Reading objects of the contract, time in +08:00."""
+    columns = (readings.series.tolist(), readings.time.tolist(), readings.value.tolist(), readings.flag.tolist())
+    return [
+        {
+            **table.keys[series]._asdict(),
+            "time": format_time(time),
+            "value": value,
+            "flag": chr(flag) if flag else "",
+        }
+        for series, time, value, flag in zip(*columns, strict=True)
+    ]

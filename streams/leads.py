@@ -1,0 +1,130 @@
+"""Leads: alerts of independent evidence families at one point, weighed into a violation lead (rules C.2).
+
+Alert bodies of one site enter as the judge changes them; lead bodies leave. A lead gathers the alerts of one point within 24 h
+of the first one's `opened` (the window start, by event time); it exists once enough of the counted families agree. Its
+probability is 1 − Π(1 − weight × min(score, 2) / 2) over the families, each by its strongest alert.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from streams.identity import content_id, rfc3339
+from streams.plan.load import HOUR, LeadRule, Plan
+
+GRADES = ((0.9, "A"), (0.6, "B"), (0.0, "C"))
+"""Lowest probability → grade of the evidence [D]."""
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What a lead keeps of an alert: when it opened, its family, level, and weight × score."""
+
+    opened: int
+    family: str
+    level: int
+    strength: float
+
+
+@dataclass(slots=True)
+class Window:
+    """A lead in the making, or made: the alerts of one point since the first one opened. `id` is empty while it is none."""
+
+    point: str
+    type: str
+    start: int
+    alerts: dict[str, Evidence] = field(default_factory=dict)
+    id: str = ""
+    seen: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the window as plain values, for the state store."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(body: dict[str, Any]) -> Window:
+        """Take a window back from the state store."""
+        alerts = {k: Evidence(**v) for k, v in body["alerts"].items()}
+        return Window(body["point"], body["type"], body["start"], alerts, body["id"], body["seen"])
+
+
+def weigh(plan: Plan, windows: list[Window], site: str, alert: dict[str, Any], opened: int) -> Iterator[dict[str, Any]]:
+    """Take one changed alert into the windows of its site; yields the lead bodies that changed by it."""
+    rule = plan.rule(alert["rule"])
+    for lead_rule in plan.leads:
+        if alert["family"] not in lead_rule.counts:
+            continue
+        window = _window(lead_rule, windows, alert["point"], opened)
+        strength = rule.weight * min(float(alert["score"]), 2.0) / 2.0
+        window.alerts[alert["id"]] = Evidence(opened, alert["family"], alert["level"], strength)
+        window.start = min(window.start, opened) if not window.id else window.start
+        body = _body(plan, lead_rule, window, site, windows)
+        if body is not None:
+            yield body
+
+
+def forget(windows: list[Window], now: int, window_ms: int) -> None:
+    """Drop windows that no alert can join any more: a whole window older than log time allows for late openings."""
+    windows[:] = [w for w in windows if now - w.start < 2 * window_ms]
+
+
+def _window(rule: LeadRule, windows: list[Window], point: str, opened: int) -> Window:
+    """Find the window that `opened` falls into, or begin one."""
+    span = rule.window_h * HOUR
+    for window in windows:
+        if window.type == rule.type and window.point == point and abs(opened - window.start) < span:
+            return window
+    windows.append(Window(point, rule.type, opened))
+    return windows[-1]
+
+
+def _body(plan: Plan, rule: LeadRule, window: Window, site: str, windows: Iterable[Window]) -> dict[str, Any] | None:
+    """Write the lead, or None while too few families agree or nothing about it changed."""
+    best: dict[str, float] = {}
+    for evidence in window.alerts.values():
+        best[evidence.family] = max(best.get(evidence.family, 0.0), evidence.strength)
+    if len(best) < rule.families:
+        return None
+    if not window.id:
+        window.id = _identity(site, rule.type, window.start, {w.id for w in windows if w.id})
+    doubt = 1.0
+    for strength in best.values():
+        doubt *= 1.0 - strength
+    level = min(e.level for e in window.alerts.values())
+    alerts = sorted(window.alerts, key=lambda a: (window.alerts[a].opened, a))
+    words = {"families": len(best), "n": len(alerts)}
+    body = {
+        "id": window.id,
+        "type": rule.type,
+        "site": site,
+        "point": window.point,
+        "window": {"start": rfc3339(window.start), "end": rfc3339(window.start + int(rule.window_h * HOUR))},
+        "alerts": alerts,
+        "families": sorted(best),
+        "probability": round(1.0 - doubt, 4),
+        "grade": next(grade for least, grade in GRADES if 1.0 - doubt >= least),
+        "missing": list(rule.missing),
+        "clause": rule.clause,
+        "level": level,
+        "auto_case": level <= rule.auto_case_level,
+        "opened": rfc3339(window.start),
+        "reason_zh": rule.zh.format(**words),
+        "reason_en": rule.en.format(**words),
+        "plan": plan.hash,
+    }
+    print_of = content_id(*alerts, level, str(body["probability"]))
+    if print_of == window.seen:
+        return None
+    window.seen = print_of
+    return body
+
+
+def _identity(site: str, lead_type: str, start: int, taken: set[str]) -> str:
+    """Return the content id; where two points of a site share a window start, the later lead gets a salt (design §3)."""
+    found, salt = content_id(site, lead_type, start), 0
+    while found in taken:
+        salt += 1
+        found = content_id(site, lead_type, start, salt)
+    return found

@@ -1,0 +1,117 @@
+"""The product on one page: readings → windows → alerts → leads. Pure: no I/O, no clock (design §2).
+
+A batch of one log segment enters (readings, and at most one tick, which comes last); outputs leave, and `state` has moved on.
+The same log gives the same outputs however it is cut into batches (promise 3): every change is put back into log order before
+it is numbered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from streams import leads, silence
+from streams.alerts import alert_body
+from streams.cross_site import Summary
+from streams.judge import Change, judge
+from streams.limit_index import LimitIndex
+from streams.model import Int64, Readings
+from streams.order import release
+from streams.plan.load import HOUR, Plan, Rule
+from streams.score import Scored, score_readings, score_windows
+from streams.screen import ACCEPTED, Screened, epoch_of, screen
+from streams.state import State
+from streams.windows.hour_day import Closed, feed, pass_time
+
+
+@dataclass(slots=True)
+class Batch:
+    """One segment of the log: readings in log order, what the cross-site stage answered, and the tick that ends it.
+
+    `tick` is the log time of all sites, or (in a replay) one time a site.
+    """
+
+    readings: Readings
+    excused: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    tick: int | Int64 | None = None
+
+
+@dataclass(slots=True)
+class Outputs:
+    """What a batch gave: (kind, site, body) in log order, fates of the readings, closed windows, the cross-site summary."""
+
+    bodies: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    screened: Screened | None = None
+    closed: list[Closed] = field(default_factory=list)
+    summary: Summary | None = None
+
+
+def advance(batch: Batch, state: State, plan: Plan, limits: LimitIndex) -> Outputs:
+    """Take one batch through the product."""
+    state.grow()
+    out = Outputs()
+    state.excuse(batch.excused)
+    scored: list[Scored] = []
+    if len(batch.readings):
+        out.screened = screened = screen(batch.readings, state, plan)
+        accepted = screened.fate == ACCEPTED
+        windows = feed(screened, accepted, state, plan)
+        out.closed += windows.closed
+        scored += score_windows(windows.due, plan, limits)
+        scored += score_readings(release(screened, accepted, state), state, plan, limits)
+        scored += silence.returned(screened, state, plan)
+    if batch.tick is not None:
+        scored += _tick(batch.tick, 2 * len(batch.readings), state, plan, limits, out)
+    _emit(_in_log_order(scored, state), state, plan, limits, out)
+    return out
+
+
+def _tick(now: int | Int64, at: int, state: State, plan: Plan, limits: LimitIndex, out: Outputs) -> Iterator[Scored]:
+    """Let log time reach `now` at every site: windows close, silence is judged, and the cross-site stage is asked."""
+    sites = state.slabs["sites"]
+    sites.data["clock"] = np.maximum(sites.data["clock"], now)
+    sites.touch(np.arange(len(sites)))
+    windows = pass_time(state, plan, np.arange(len(sites)), epoch_of(sites.data["clock"], plan), at)
+    out.closed += windows.closed
+    yield from score_windows(windows.due, plan, limits)
+    yield from silence.tick(state, plan, now, at)
+    out.summary = silence.summary(state, now)
+    for site, mine in state.windows.items():
+        before = len(mine)
+        leads.forget(mine, int(np.max(now)), max((int(r.window_h * HOUR) for r in plan.leads), default=0))
+        if len(mine) != before:
+            state.dirty_windows(site)
+
+
+def _in_log_order(scored: list[Scored], state: State) -> list[tuple[Rule, Change]]:
+    """Judge every rule's scores, and put the changes in the order of the log."""
+    found: list[tuple[int, int, Rule, Change]] = []
+    for number, (rule, scores, at) in enumerate(scored):
+        changes, touched = judge(rule, state.episodes[rule.id], scores)
+        for member in touched:
+            state.dirty_episode(rule.id, member)
+        found += [(int(at[change.row]), number, rule, change) for change in changes]
+    found.sort(key=lambda f: f[:2])
+    return [(rule, change) for _at, _number, rule, change in found]
+
+
+def _emit(changes: list[tuple[Rule, Change]], state: State, plan: Plan, limits: LimitIndex, out: Outputs) -> None:
+    """Number the changes by site and weigh them into leads."""
+    for rule, change in changes:
+        body = alert_body(rule, change, state, plan, limits)
+        site = body["site"]
+        out.bodies.append(("alert", site, body | {"seq": state.next_seq(site)}))
+        state.books["alerts"] += change.kind == "opened"
+        windows = state.windows.setdefault(site, [])
+        known = sum(bool(w.id) for w in windows)
+        out.bodies += [
+            ("lead", site, lead | {"seq": state.next_seq(site)})
+            for lead in leads.weigh(plan, windows, site, body, change.episode.start)
+        ]
+        state.books["leads"] += sum(bool(w.id) for w in windows) - known
+        state.dirty_windows(site)
+        if rule.scope == "point" and change.kind == "closed":
+            state.excused.pop(change.member, None)

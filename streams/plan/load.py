@@ -1,0 +1,213 @@
+"""Load and check a plan: TOML in, frozen dataclasses out, every fault listed at once with its path."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+FAMILIES = ("statistics", "limits", "parameters", "power", "video", "quality", "manual")
+CADENCES = ("reading", "minute", "hour", "day")
+SCOPES = ("series", "point", "unit", "site")
+DEFAULT = Path(__file__).with_name("plan.toml")
+
+
+class PlanFaults(Exception):
+    """The plan can't be used; `faults` lists every problem as `path: what is wrong`."""
+
+    def __init__(self, source: str, faults: list[str]) -> None:
+        super().__init__(f"{source}: " + "; ".join(faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule: which detector, and how its scores become an episode (enter, hold, exit, delays; ISA-18.2 terms).
+
+    `levels` and `lasting` are rising (threshold, level) pairs over score and over hours in a row; level 1 is Ⅰ red.
+    """
+
+    id: str
+    detector: str
+    family: str
+    cadence: str
+    zh: str
+    en: str
+    clause: str
+    basis: str = ""
+    scope: str = "series"
+    enter: float = 1.0
+    exit: float = 1.0
+    hold: int = 1
+    on_delay_min: float = 0.0
+    off_delay_min: float = 0.0
+    window_min: float = 60.0
+    weight: float = 0.5
+    levels: tuple[tuple[float, int], ...] = ((0.0, 4),)
+    lasting: tuple[tuple[float, int], ...] = ()
+    only: frozenset[str] = frozenset()
+    exempt: frozenset[str] = frozenset()
+
+    def serves(self, factor: str) -> bool:
+        """Say whether this rule looks at `factor`."""
+        return factor not in self.exempt and (not self.only or factor in self.only)
+
+
+@dataclass(frozen=True, slots=True)
+class LeadRule:
+    """How alerts of one point become a lead: so many of the counted families within the window (rules C.2)."""
+
+    type: str
+    families: int
+    counts: frozenset[str]
+    clause: str
+    zh: str
+    en: str
+    window_h: float = 24.0
+    auto_case_level: int = 0
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Waits of the pipeline, in minutes of log time."""
+
+    hour_close_min: int = 30
+    day_close_min: int = 90
+    ahead_max_min: int = 10
+    grace_min: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """Counts that make a window valid (HJ 212-2017 appendix D)."""
+
+    samples_per_minute: int = 12
+    share_of_minute: float = 0.75
+    minutes_per_hour: int = 45
+    hours_per_day: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class CrossSite:
+    """When silence is a common cause: this share of one operator's outlets, and at least so many."""
+
+    share: float = 0.30
+    points: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that decides and is not code. `hash` is pinned on every alert."""
+
+    version: str
+    hash: str
+    time: Times
+    validity: Validity
+    cross_site: CrossSite
+    rules: tuple[Rule, ...]
+    leads: tuple[LeadRule, ...]
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    replay_limits: Mapping[str, float] = field(default_factory=dict)
+
+    def rule(self, rule_id: str) -> Rule:
+        """Return the rule of that id; KeyError if the plan has none."""
+        return next(r for r in self.rules if r.id == rule_id)
+
+
+def load_plan(path: Path | None = None) -> Plan:
+    """Load the packaged plan, or the one at `path`. Raises PlanFaults naming every problem."""
+    source = path or DEFAULT
+    try:
+        raw = source.read_bytes()
+        data = tomllib.loads(raw.decode())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+        raise PlanFaults(str(source), [str(fault)]) from fault
+    faults: list[str] = []
+    plan = Plan(
+        version=str(data.get("version", "")),
+        hash=hashlib.sha256(raw).hexdigest()[:16],
+        time=_section(Times, data.get("time", {}), "time", faults),
+        validity=_section(Validity, data.get("validity", {}), "validity", faults),
+        cross_site=_section(CrossSite, data.get("cross_site", {}), "cross_site", faults),
+        rules=tuple(_rule(r, f"rules[{i}]", faults) for i, r in enumerate(data.get("rules", []))),
+        leads=tuple(_lead(r, f"leads[{i}]", faults) for i, r in enumerate(data.get("leads", []))),
+        ranges=_ranges(data.get("ranges", {}), faults),
+        replay_limits=_numbers(data.get("replay", {}).get("limits", {}), "replay.limits", faults),
+    )
+    ids = [r.id for r in plan.rules]
+    faults += [f"rules: id '{i}' is used twice; give each rule its own" for i in sorted({i for i in ids if ids.count(i) > 1})]
+    if faults:
+        raise PlanFaults(str(source), [f for f in faults if f])
+    return plan
+
+
+def _section(kind: Any, data: Mapping[str, Any], path: str, faults: list[str]) -> Any:
+    """Build a flat dataclass of numbers from a TOML table."""
+    known = {name: type(getattr(kind(), name)) for name in kind.__dataclass_fields__}
+    good: dict[str, Any] = {}
+    for name, value in data.items():
+        if name not in known:
+            faults.append(f"{path}.{name}: unknown; known are {', '.join(known)}")
+        elif isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+            faults.append(f"{path}.{name}: must be a number that is not negative, not {value!r}")
+        else:
+            good[name] = known[name](value)
+    return kind(**good)
+
+
+def _table(kind: Any, data: Mapping[str, Any], path: str, faults: list[str]) -> dict[str, Any]:
+    """Check names and required keys of a rule table; return what can be used."""
+    fields = kind.__dataclass_fields__
+    required = [n for n, f in fields.items() if f.default is f.default_factory]
+    faults += [f"{path}.{n}: unknown; known are {', '.join(fields)}" for n in data if n not in fields]
+    faults += [f"{path}.{n}: is required" for n in required if n not in data]
+    return {n: v for n, v in data.items() if n in fields} | {n: "" for n in required if n not in data}
+
+
+def _rule(data: Mapping[str, Any], path: str, faults: list[str]) -> Rule:
+    values = _table(Rule, data, path, faults)
+    for name, allowed in (("family", FAMILIES), ("cadence", CADENCES), ("scope", SCOPES)):
+        if name in values and values[name] not in allowed:
+            faults.append(f"{path}.{name}: {values[name]!r} is not one of {', '.join(allowed)}")
+    for name in ("levels", "lasting"):
+        pairs = values.get(name, ())
+        if not all(len(p) == 2 and p[1] in (1, 2, 3, 4) for p in pairs):
+            faults.append(f"{path}.{name}: must be pairs of a threshold and a level 1 to 4")
+            pairs = ()
+        if name in values:
+            values[name] = tuple((float(t), int(level)) for t, level in pairs)
+    for name in ("only", "exempt"):
+        values[name] = frozenset(values.get(name, ()))
+    return Rule(**values)
+
+
+def _lead(data: Mapping[str, Any], path: str, faults: list[str]) -> LeadRule:
+    values = _table(LeadRule, data, path, faults)
+    unknown = set(values.get("counts") or ()) - set(FAMILIES)
+    faults += [f"{path}.counts: {name!r} is not one of {', '.join(FAMILIES)}" for name in sorted(unknown)]
+    values["counts"] = frozenset(values.get("counts") or ())
+    values["missing"] = tuple(values.get("missing", ()))
+    if not isinstance(values["families"], int) or values["families"] < 1:
+        faults.append(f"{path}.families: must be a whole number from 1")
+    return LeadRule(**values)
+
+
+def _ranges(data: Mapping[str, Any], faults: list[str]) -> dict[str, tuple[float, float]]:
+    good: dict[str, tuple[float, float]] = {}
+    for factor, pair in data.items():
+        if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(v, (int, float)) for v in pair) and pair[0] < pair[1]):
+            faults.append(f"ranges.{factor}: must be [low, high] with low below high")
+        else:
+            good[factor] = (float(pair[0]), float(pair[1]))
+    return good
+
+
+def _numbers(data: Mapping[str, Any], path: str, faults: list[str]) -> dict[str, float]:
+    faults += [f"{path}.{k}: must be a number above 0" for k, v in data.items() if not isinstance(v, (int, float)) or v <= 0]
+    return {k: float(v) for k, v in data.items() if isinstance(v, (int, float)) and v > 0}

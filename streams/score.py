@@ -1,0 +1,111 @@
+"""Scoring: which rule looks at which rows, with which columns; detectors do the rest.
+
+Observations and statutory values enter; `Scores` for the judge leave, rule by rule, each row with its log position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.catalog import CATALOG
+from streams.judge import Scores
+from streams.limit_index import LimitIndex
+from streams.model import Float64, Int64
+from streams.order import Observations
+from streams.plan.load import MINUTE, Plan, Rule
+from streams.rounds import run
+from streams.screen import FAIL, GOOD
+from streams.slab import Slab
+from streams.state import State
+from streams.windows.hour_day import Due
+
+
+class Scored(NamedTuple):
+    """The scores of one rule, and the log position × 2 of each row."""
+
+    rule: Rule
+    scores: Scores
+    at: Int64
+
+
+class Columns(NamedTuple):
+    """What an input name of a detector is looked up in, for the rows at hand."""
+
+    rows: Observations
+    channel: Int64
+    state: State
+    limits: LimitIndex
+    rule: Rule
+
+
+def _bounds(columns: Columns) -> tuple[Float64, Float64]:
+    series = np.asarray(columns.state.index.cells, np.int64)[columns.rows.cell]
+    index = columns.state.index
+    return index.low[series], index.high[series]
+
+
+INPUTS: dict[str, Callable[[Columns], Float64]] = {
+    "value": lambda c: c.rows.value,
+    "floor": lambda c: c.state.index.floor[c.channel],
+    "window_ms": lambda c: np.full(len(c.channel), c.rule.window_min * MINUTE),
+    "usable": lambda c: (c.rows.quality == GOOD).astype(np.float64),
+    "limit": lambda c: c.limits.at(c.channel.astype(np.int32), c.rows.time, period="hour")[1],
+    "low": lambda c: _finite(_bounds(c)[0]),
+    "high": lambda c: _finite(_bounds(c)[1]),
+}
+"""Input name of a detector of reading cadence → its column."""
+
+
+def _finite(bound: Float64) -> Float64:
+    return np.where(np.isfinite(bound), bound, np.nan)
+
+
+def score_readings(rows: Observations, state: State, plan: Plan, limits: LimitIndex) -> Iterator[Scored]:
+    """Run every rule of reading cadence over the released observations."""
+    index = state.index
+    channel = index.cell_channel[rows.cell].astype(np.int64)
+    for rule in plan.rules:
+        if rule.cadence != "reading" or rule.scope != "series":
+            continue
+        mine = np.flatnonzero(_serves(rule, state)[channel])
+        if rule.detector == "range":
+            mine = mine[(rows.quality[mine] == GOOD) | (rows.quality[mine] == FAIL)]
+        if not len(mine):
+            continue
+        part = rows.take(mine)
+        columns = Columns(part, channel[mine], state, limits, rule)
+        detector = CATALOG[rule.detector]
+        values = np.column_stack([INPUTS[name](columns) for name in detector.inputs])
+        score, expected = run(detector, _slab(state, rule), part.cell, part.time, values)
+        yield Scored(rule, Scores(part.cell, part.time, part.time, score, part.value, expected), part.at)
+
+
+def _slab(state: State, rule: Rule) -> Slab:
+    """Return the rule's slab; a detector without memory gets one that is never stored."""
+    name = f"rule:{rule.id}"
+    return state.slabs[name] if name in state.slabs else Slab(name, CATALOG[rule.detector].record)
+
+
+def _serves(rule: Rule, state: State) -> NDArray[np.bool_]:
+    """Say for each channel whether the rule looks at it."""
+    return np.array([rule.serves(factor) for _site, _point, factor in state.index.channels.names], np.bool_)
+
+
+def score_windows(due: list[Due], plan: Plan, limits: LimitIndex) -> Iterator[Scored]:
+    """Hold statutory values against the limits that were in force, basis by basis (rules B note 2)."""
+    for part in due:
+        low, high = limits.at(part.channel.astype(np.int32), part.start, period=part.cadence)
+        limited = np.flatnonzero(np.isfinite(low) | np.isfinite(high))
+        for rule in plan.rules:
+            if rule.cadence != part.cadence or not len(limited):
+                continue
+            detector = CATALOG[rule.detector]
+            values = np.column_stack([part.value, low, high])[limited]
+            state = np.zeros(len(limited), detector.record)
+            score, expected = detector.step(state, part.start[limited], values)
+            scores = Scores(part.channel[limited], part.start[limited], part.end[limited], score, part.value[limited], expected)
+            yield Scored(rule, scores, part.at[limited])

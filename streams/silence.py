@@ -1,0 +1,114 @@
+"""Silence: points that stopped sending, judged on ticks and on return; and the pause of the platform itself.
+
+Log time enters; scores and suspects leave. A point found silent waits one tick for the cross-site stage to say whether the
+cause is common (rules C.2); a point that speaks again before anybody noticed is judged from the reading that ended the gap.
+When log time itself stood still (the platform was stopped), nobody was silent: the pause is added to every last arrival.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from detectors.catalog import CATALOG
+from detectors.core import SilenceDetector
+from streams.cross_site import Summary
+from streams.index import PERIOD_CODE
+from streams.judge import Scores
+from streams.model import Int64
+from streams.plan.load import MINUTE, Plan, Rule
+from streams.rounds import run
+from streams.score import Scored
+from streams.screen import REFUSED, Screened
+from streams.state import State
+
+LONGEST_TICK = 5 * MINUTE
+"""Ticks come every minute; a longer distance is a pause of the platform."""
+
+
+def silence_rules(plan: Plan) -> Iterator[tuple[Rule, SilenceDetector]]:
+    """Yield the rules of point scope whose detector judges silence."""
+    for rule in plan.rules:
+        detector = CATALOG[rule.detector]
+        if rule.scope == "point" and isinstance(detector, SilenceDetector):
+            yield rule, detector
+
+
+def returned(screened: Screened, state: State, plan: Plan) -> Iterator[Scored]:
+    """Score the silence that these rows end, one row a (point, record); a second row of score 0 closes the episode."""
+    index = state.index
+    series = screened.rows.series
+    live = np.flatnonzero((screened.fate != REFUSED) & (index.period[series] <= PERIOD_CODE["minute"]))
+    key = screened.rows.frame[live].astype(np.int64) * (len(index.points.names) + 1) + index.point[series[live]]
+    _, first = np.unique(key, return_index=True)
+    rows = live[np.sort(first)]
+    point = index.point[series[rows]].astype(np.int64)
+    clock, time = screened.clock[rows], screened.rows.time[rows]
+    for rule, detector in silence_rules(plan):
+        slab = state.slabs[f"rule:{rule.id}"]
+        slab.rows(len(index.points.names))
+        since = slab.data["last"][point].copy()
+        values = np.column_stack([np.full(len(rows), np.nan), clock.astype(np.float64)])
+        score, expected = run(detector, slab, point, time, values)
+        since = np.maximum(since, _previous(point, clock))
+        over = score > rule.enter
+        back = over | np.isin(point, np.fromiter(state.episodes[rule.id], np.int64))
+        yield _out_and_back(rule, rows, np.flatnonzero(over), np.flatnonzero(back), Scores(point, since, clock, score, score, expected))
+        for number in np.unique(point).tolist():
+            state.suspects.pop(number, None)
+
+
+def _out_and_back(rule: Rule, rows: Int64, over: Int64, back: Int64, scores: Scores) -> Scored:
+    """Interleave: for each reading the silence that it ended, then a score of 0 that closes the episode."""
+    order = np.argsort(np.concatenate([2 * over, 2 * back + 1]), kind="stable")
+    which = np.concatenate([over, back])[order]
+    calm = order >= len(over)
+    score = np.where(calm, 0.0, scores.score[which])
+    start = np.where(calm, scores.end[which], scores.start[which])
+    return Scored(
+        rule,
+        Scores(scores.member[which], start, scores.end[which], score, score, scores.expected[which]),
+        2 * rows[which],
+    )
+
+
+def _previous(point: Int64, clock: Int64) -> Int64:
+    """Return the clock of the point's row before, 0 for its first row of the batch."""
+    order = np.argsort(point, kind="stable")
+    same = np.concatenate([[False], point[order][1:] == point[order][:-1]]) if len(point) else np.zeros(0, np.bool_)
+    before = np.where(same, np.concatenate([[0], clock[order][:-1]]), 0) if len(point) else clock
+    out = np.empty_like(clock)
+    out[order] = before
+    return out
+
+
+def tick(state: State, plan: Plan, now: int | Int64, at: int) -> Iterator[Scored]:
+    """Judge silence at log time `now` (one time, or one a site): suspects of the last tick that are still silent are scored, new ones noted."""
+    for rule, detector in silence_rules(plan):
+        slab = state.slabs[f"rule:{rule.id}"]
+        pause = int(np.max(now)) - state.tick - MINUTE
+        by_point = np.broadcast_to(now, len(state.index.sites.names))[state.index.point_site[: len(slab)]]
+        if state.tick and pause > LONGEST_TICK:
+            slab.data["last"][slab.data["last"] > 0] += pause
+            slab.touch(np.arange(len(slab)))
+        score = detector.tick(slab.data, by_point)
+        silent = np.flatnonzero(score > rule.enter)
+        ripe = np.array([p for p in silent.tolist() if p in state.suspects and p not in state.episodes[rule.id]], np.int64)
+        known = np.array([p for p in silent.tolist() if p in state.episodes[rule.id]], np.int64)
+        rows = np.concatenate([ripe, known])
+        since = slab.data["last"][rows]
+        yield Scored(
+            rule, Scores(rows, since, by_point[rows], score[rows], score[rows], np.full(len(rows), np.nan)),
+            np.full(len(rows), at, np.int64),
+        )
+        state.suspects = {p: int(slab.data["last"][p]) for p in silent.tolist() if p not in state.episodes[rule.id]}
+    state.tick = int(np.max(now))
+
+
+def summary(state: State, now: int | Int64) -> Summary:
+    """Tell the cross-site stage which points are suspected, and how many points each operator has."""
+    facts, names = state.index.point_facts, state.index.points.names
+    known = Counter(f.operator for f in facts)
+    return Summary(int(np.max(now)), known, {names[p]: facts[p].operator for p in sorted(state.suspects)})
