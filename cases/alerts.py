@@ -171,14 +171,19 @@ def save(tx: Tx, rows: Sequence[Row]) -> None:
 
 def expire(tx: Tx) -> int:
     """End shelves whose time is over, and mark open alerts whose answer is overdue (rules F.1); return how many rows changed."""
-    over = tx.rows(sa.select(alerts).where(alerts.c.state == "shelved", alerts.c.shelved_until <= tx.now).with_for_update())
+    over = tx.rows(
+        sa.select(alerts)
+        .where(alerts.c.state == "shelved", alerts.c.shelved_until <= tx.now)
+        .order_by(alerts.c.id)
+        .with_for_update()
+    )
     freed = [row | {"state": row["back_to"], "back_to": None, "shelved_until": None, "changed": tx.now} for row in over]
     for row in over:
         log(tx, row, row["back_to"], SYSTEM, "unshelve", {"reason": "shelved_until", "until": format_time(row["shelved_until"])})
     freed = [row | {"due": due_of(row)} for row in freed]
     save(tx, freed)
     quiet = (alerts.c.state == "open", alerts.c.escalated.is_(None), alerts.c.folded.is_(None), alerts.c.due < tx.now)
-    late = tx.rows(sa.select(alerts).where(*quiet).with_for_update())
+    late = tx.rows(sa.select(alerts).where(*quiet).order_by(alerts.c.id).with_for_update())
     for row in late:
         log(tx, row, row["state"], SYSTEM, "escalate", {"due": format_time(row["due"])})
     save(tx, [row | {"escalated": tx.now, "changed": tx.now} for row in late])

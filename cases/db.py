@@ -3,15 +3,18 @@
 A writing transaction takes the write lock at once (SQLite `BEGIN IMMEDIATE`), so that what it reads stays true until it commits; on
 PostgreSQL rows that are decided on are read `FOR UPDATE`. SQLite runs in WAL mode with `synchronous=FULL`: what a person was told is done has
 been fsynced. Readers hold a snapshot only inside `read()`.
+
+Writers lock in one order, so that none waits in a circle: the rows decided on (by id), then the heads of audit, case numbers, outbox, and
+last of all desk events.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -57,10 +60,11 @@ def content_id(parts: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Tx:
-    """One transaction: a connection, and the instant (ms UTC) that all of it happens at."""
+    """One transaction: a connection, the instant (ms UTC) that all of it happens at, and what is done last before it commits."""
 
     conn: sa.Connection
     now: int
+    closing: list[Callable[[Tx], None]] = field(default_factory=list)
 
     def rows(self, query: sa.Select[Any]) -> list[Row]:
         """Return all rows of a query as dicts."""
@@ -141,7 +145,10 @@ class Database:
     def write(self) -> Iterator[Tx]:
         """Open a transaction that commits when the block ends and leaves nothing behind when it raises."""
         with _translated(), self._write.begin() as conn:
-            yield Tx(conn, self._clock())
+            tx = Tx(conn, self._clock())
+            yield tx
+            for last in tx.closing:
+                last(tx)
 
     @contextmanager
     def read(self) -> Iterator[Tx]:

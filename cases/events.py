@@ -33,9 +33,32 @@ class Change:
 
 
 def publish(tx: Tx, changes: Sequence[Change]) -> None:
-    """Append events in the transaction that made the changes; of a flood only the newest are worth keeping."""
+    """Append events to the transaction that made the changes, just before it commits.
+
+    Of several changes of one thing only the last is told, and of a flood only the newest are worth keeping.
+    """
     if not changes:
         return
+    pending = next((last for last in tx.closing if isinstance(last, _Flush)), None)
+    if pending is None:
+        pending = _Flush({})
+        tx.closing.append(pending)
+    for change in changes:
+        pending.changes.pop((change.kind, change.subject), None)
+        pending.changes[change.kind, change.subject] = change
+
+
+@dataclass(frozen=True, slots=True)
+class _Flush:
+    """Writes the events of one transaction: the head of events is locked last and shortest."""
+
+    changes: dict[tuple[str, str], Change]
+
+    def __call__(self, tx: Tx) -> None:
+        _write(tx, list(self.changes.values()))
+
+
+def _write(tx: Tx, changes: Sequence[Change]) -> None:
     last = next_value(tx, _HEAD, len(changes))
     kept = changes[-KEPT:]
     first = last - len(kept) + 1

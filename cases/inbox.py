@@ -20,7 +20,7 @@ from cases.clocks import DECIDE_LEAD, RESPOND, due, parse_time
 from cases.db import Row, Tx, packed
 from cases.matters import withdrawn
 from cases.models import alerts, cases, heads, lead_alerts, leads
-from cases.numbers import last_value
+from cases.numbers import last_value, next_value
 from connectors.core import Refused
 
 Output = tuple[int, str, str, dict[str, Any]]
@@ -40,9 +40,9 @@ def project(tx: Tx, outputs: Sequence[Output], reached: int) -> int:
     strange = sorted({kind for _, kind, _, _ in outputs} - set(KINDS))
     if strange:
         raise Refused(f"the inbox knows {' and '.join(KINDS)}, not {', '.join(strange)}: upgrade the desk")
+    there = next_value(tx, _HEAD, 0)  # locks the head: one projection at a time
     changed = _alerts(tx, [body for _, kind, _, body in outputs if kind == "alert"])
     changed += _leads(tx, [body for _, kind, _, body in outputs if kind == "lead"])
-    there = position(tx)
     if reached > there:
         tx.upsert(heads, [{"name": _HEAD, "value": reached, "hash": None}])
     return changed
@@ -87,7 +87,7 @@ def _state(row: Row, body: Mapping[str, Any], answer: int) -> Row:
     """Return what a newer version does to the state: withdrawn, back from withdrawal, or re-opened because it is more severe."""
     level = body["level"]
     if withdrawn(body):
-        return {"state": "withdrawn", "back_to": None, "shelved_until": None}
+        return {"state": "withdrawn", "back_to": None, "shelved_until": None, "judged": level}
     if row["state"] in people_side.HANDLED and level < row["judged"]:
         fresh = {"escalated": None, "shelved_until": None, "close_reason": None, "respond_by": answer}
         return {"state": "open", "back_to": None, "judged": level} | fresh
@@ -123,8 +123,9 @@ def _merged_lead(row: Row | None, body: Mapping[str, Any]) -> Row:
     changed = row | {"seen": min(row["seen"], updated)}
     if body["seq"] > row["seq"]:
         changed |= {name: body[name] for name in ("id", "seq", "type", "site", "level")} | {"body": packed(dict(body))}
-        if row["state"] != "cased" and not (row["state"] == "dismissed" and body["level"] >= row["judged"]):
-            changed["state"] = "withdrawn" if withdrawn(body) else "open"
+        if not (row["state"] == "dismissed" and body["level"] >= row["judged"]):
+            state = "cased" if row["state"] == "cased" else "withdrawn" if withdrawn(body) else "open"
+            changed |= {"state": state, "judged": body["level"]}
     return changed | {"due": due(changed["seen"], DECIDE_LEAD) if changed["state"] == "open" else None}
 
 

@@ -131,9 +131,9 @@ def open_case(tx: Tx, lead_id: str, by: str) -> str:
         return str(there["id"])
     if lead["state"] == "withdrawn":
         raise Refused(f"lead {lead_id} was withdrawn by a later judgement: there is nothing to open a case on")
-    leads.save(tx, [opened(tx, lead, person)])
     case = content_id(["case", lead_id])
     record(tx, person, "case.open", case, {"lead": lead_id})
+    leads.save(tx, [opened(tx, lead, person)])
     return case
 
 

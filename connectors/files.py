@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-import zstandard
-
 from connectors.core import ARROW, CSV, HJ212, JSON, NDJSON, Refused
 
 BLOCK = 4 << 20
@@ -108,14 +106,19 @@ def _gz(source: _Counted, _limits: FileLimits) -> _Inflate:
     return gzip.GzipFile(fileobj=source, mode="rb")
 
 
-def _zst(source: _Counted, limits: FileLimits) -> _Inflate:
-    window = 1 << (limits.memory.bit_length() - 1)
-    reader: _Inflate = zstandard.ZstdDecompressor(max_window_size=window).stream_reader(source, CHUNK, read_across_frames=True)
+def _zst(source: _Counted, _limits: FileLimits) -> _Inflate:
+    """Open with Arrow's reader: it tells a frame that is cut off, which the zstandard package passes over in silence.
+
+    libzstd itself refuses windows over 128 MB.
+    """
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+    reader: _Inflate = pa.CompressedInputStream(pa.PythonFile(source, "r"), "zstd")
     return reader
 
 
 _PACKINGS: dict[str, Callable[[_Counted, FileLimits], _Inflate]] = {".xz": _xz, ".gz": _gz, ".zst": _zst}
-_DAMAGE = (lzma.LZMAError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError, EOFError)
+_DAMAGE = (lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError)
 
 
 def chunks(path: Path, limits: FileLimits | None = None) -> Iterator[bytes]:
@@ -134,10 +137,10 @@ def chunks(path: Path, limits: FileLimits | None = None) -> Iterator[bytes]:
                         "if it is yours, unpack it yourself and give the plain file"
                     )
                 yield data
-    except _DAMAGE as error:
+    except (*_DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise Refused(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
         raise Refused(f"{path}: damaged or cut off after {given} unpacked bytes ({error}); fetch the file again") from error
-    except OSError as error:
-        raise Refused(f"{path}: cannot be read ({error.strerror or error}); check the path and its permissions") from error
 
 
 def line_blocks(path: Path, limits: FileLimits | None = None, *, size: int = BLOCK) -> Iterator[bytes]:
@@ -148,7 +151,7 @@ def line_blocks(path: Path, limits: FileLimits | None = None, *, size: int = BLO
     for data in chunks(path, bounds):
         cut = data.rfind(b"\n") + 1
         tail = len(data) - cut if cut else tail + len(data)
-        if tail > bounds.line or (not cut and held + len(data) > max(bounds.line, size) and tail > bounds.line):
+        if tail > bounds.line:
             raise Refused(f"{path}: has a line longer than {bounds.line >> 20} MB; it is not a file of lines, check its format")
         parts.append(data)
         held += len(data)

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from io import TextIOWrapper
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ BUSY_MS = 2_000
 SCHEMA = """CREATE TABLE IF NOT EXISTS log (
     "offset" INTEGER PRIMARY KEY, topic TEXT NOT NULL, key TEXT NOT NULL,
     arrived INTEGER NOT NULL, content_type TEXT NOT NULL, body BLOB NOT NULL)"""
-INSERT = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)"
+INSERT = "INSERT INTO log VALUES "
+ROWS = 512
+"""Rows of one INSERT. One statement is one release of Python's lock; row by row, a busy event loop would make each row wait."""
 SELECT = 'SELECT topic, key, arrived, content_type, body, "offset" FROM log WHERE "offset" >= ? ORDER BY "offset" LIMIT ?'
 
 REMEDIES: dict[str, tuple[type[ConnectorError], str]] = {
@@ -79,6 +82,11 @@ def _translated(path: Path) -> Iterator[None]:
 
 def _connect(uri: str) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
+
+
+def _insert(writer: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
+    sql = INSERT + ",".join(["(?,?,?,?,?,?)"] * len(rows))
+    writer.execute(sql, list(chain.from_iterable(rows)))
 
 
 class SqliteLog:
@@ -203,10 +211,13 @@ class SqliteLog:
         with _translated(path):
             writer = self._open_writer(path)
             try:
-                writer.execute("BEGIN IMMEDIATE")
-                writer.execute(SCHEMA)
-                writer.executemany(INSERT, rows)
-                writer.execute("COMMIT")
+                if len(rows) <= ROWS:
+                    _insert(writer, rows)  # one statement is its own transaction
+                else:
+                    writer.execute("BEGIN IMMEDIATE")
+                    for i in range(0, len(rows), ROWS):
+                        _insert(writer, rows[i : i + ROWS])
+                    writer.execute("COMMIT")
             except sqlite3.Error:
                 self._close_writer()  # rolls back; the next append begins with a fresh connection
                 raise
@@ -218,6 +229,7 @@ class SqliteLog:
             self._path = path
             writer.execute("PRAGMA journal_mode=WAL")
             writer.execute("PRAGMA synchronous=FULL")
+            writer.execute(SCHEMA)
         return self._writer
 
     def _close_writer(self) -> None:

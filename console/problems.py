@@ -19,7 +19,7 @@ from connectors.core import Lost, Refused, Retry
 MEDIA_TYPE = "application/problem+json"
 
 
-class Problem(Exception):  # noqa: N818 - the name of the thing in RFC 9457
+class Problem(Exception):
     """A request that cannot be served as asked; `status` is the HTTP status."""
 
     def __init__(self, status: int, detail: str, remedy: str = "") -> None:

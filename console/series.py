@@ -102,14 +102,16 @@ def lines(table: pa.Table, most: int = MOST) -> list[dict[str, Any]]:
 
 def _newest(rows: Int64, time: Int64, revision: Float64) -> Int64:
     ranked = rows[np.lexsort((np.nan_to_num(revision[rows]), time[rows]))]
-    last = np.append(np.diff(time[ranked]) != 0, True)  # noqa: FBT003
-    return ranked[last]
+    last = np.append(np.diff(time[ranked]) != 0, True)
+    newest: Int64 = ranked[last]
+    return newest
 
 
 def _ints(column: pa.ChunkedArray) -> Int64:
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp("ms")).cast(pa.int64())
-    return column.to_numpy(zero_copy_only=False).astype(np.int64)
+    found: Int64 = column.to_numpy(zero_copy_only=False).astype(np.int64)
+    return found
 
 
 def _flag(one: Any) -> str:

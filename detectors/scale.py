@@ -37,5 +37,5 @@ def outside(value: Floats, low: Floats, high: Floats, least: float = 0.0) -> tup
         single = np.isnan(low) | np.isnan(high)
         width = np.where(single, np.maximum(np.abs(bound), least), 0.5 * (high - low))
         score = np.where(width > 0.0, 1.0 + excess / width, np.nan)
-        score = np.where(excess > 0.0, np.maximum(score, JUST_ABOVE), np.minimum(score, 1.0))
+        score = np.where(excess > 0.0, np.maximum(score, JUST_ABOVE), score)
     return bounded(score), bound

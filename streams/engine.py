@@ -31,6 +31,7 @@ from streams.state import Chunk, State
 
 REDRIVEN = HJ212 + ";redriven=1"
 BAD_CHUNK = HJ212 + ";bad="
+REFUSED_ROWS = JSON + ";refused"
 CONTEXT, EVENTS, HELD, DEAD = "context", "video-events", "held", "dead-letters"
 
 
@@ -177,7 +178,7 @@ class Engine:
                 events += decoded.events
                 rejects += [_shift(r, base) for r in decoded.rejects]
                 at += len(group) if kind == "hj212" else 1
-            if kind in {"held", "dead"}:
+            if kind == "held":
                 at += len(group)
         return Decoded(Readings.concat(parts), events, rejects)
 
@@ -192,11 +193,25 @@ class Engine:
             books["frames.held"] += len(group)
         elif kind == "dead":
             for record in group:
-                books["frames.rejected." + record.content_type.removeprefix(BAD_CHUNK)] += 1
+                yield self._dead(record)
+        elif kind == "event":
+            for record in group:
+                row = orjson.loads(record.body)
+                yield Decoded(Readings.empty(), [Event(**row)])
         else:
             for record in group:
                 books["batches.accepted"] += 1
                 yield decode_readings(record.content_type, record.body, self.state.table, record.arrived, record=0)
+
+    def _dead(self, record: Record) -> Decoded:
+        """Count input that the I/O process had to put aside, and keep it with its reason."""
+        if record.content_type == REFUSED_ROWS:
+            rows = orjson.loads(record.body)
+            rejects = [Reject(r["reason"], f"row {r['row']}: {r['detail']}", b"", 0, 1) for r in rows]
+            return Decoded(Readings.empty(), [], rejects)
+        reason = record.content_type.removeprefix(BAD_CHUNK)
+        self.state.books[f"frames.rejected.{reason}"] += 1
+        return Decoded(Readings.empty(), [], [Reject(reason, f"from {record.key}", record.body, 0, 0)])
 
     def _count(self, decoded: Decoded) -> None:
         counted = Counter({"readings.refused": 0, "readings.received": len(decoded.readings), "events": len(decoded.events)})
@@ -212,6 +227,8 @@ def _kind(record: Record) -> str:
         return "held"
     if record.topic == DEAD:
         return "dead"
+    if record.topic == EVENTS:
+        return "event"
     return "hj212" if record.content_type in {HJ212, REDRIVEN} else "rows"
 
 

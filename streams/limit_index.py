@@ -79,8 +79,10 @@ class LimitIndex:
             rows = np.flatnonzero(span == number)
             held = self._span(period, number)
             wanted = member[rows]
-            if not held.known[wanted].all():
-                self._look_up(held, np.unique(wanted[~held.known[wanted]]), int(time[rows[0]]), period)
+            missing = np.flatnonzero(~held.known[wanted])
+            if len(missing):
+                members, first = np.unique(wanted[missing], return_index=True)
+                self._look_up(held, members, time[rows[missing[first]]], period)
             low[rows], high[rows] = held.low[wanted], held.high[wanted]
         return low, high
 
@@ -122,8 +124,8 @@ class LimitIndex:
             self._spans[period, number] = held
         return held
 
-    def _look_up(self, held: _Span, members: Int32, time: int, period: str | None) -> None:
-        for number in members.tolist():
+    def _look_up(self, held: _Span, members: Int32, times: Int64, period: str | None) -> None:
+        for number, time in zip(members.tolist(), times.tolist(), strict=True):
             held.known[number] = True
             found = self.found(number, time, period=period)
             if found is None:

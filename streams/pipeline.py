@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from streams import leads, silence
-from streams.alerts import alert_body
+from streams import silence
 from streams.cross_site import Summary
-from streams.judge import Change, judge
+from streams.emit import emit, forget_windows, judge_all
 from streams.limit_index import LimitIndex
 from streams.model import Int64, Readings
 from streams.order import release
-from streams.plan.load import HOUR, Plan, Rule
+from streams.plan.load import Plan
 from streams.score import Scored, score_readings, score_windows
 from streams.screen import ACCEPTED, Screened, epoch_of, screen
 from streams.state import State
@@ -65,7 +64,7 @@ def advance(batch: Batch, state: State, plan: Plan, limits: LimitIndex) -> Outpu
         scored += silence.returned(screened, state, plan)
     if batch.tick is not None:
         scored += _tick(batch.tick, 2 * len(batch.readings), state, plan, limits, out)
-    _emit(_in_log_order(scored, state), state, plan, limits, out)
+    out.bodies = emit(judge_all(scored, state), state, plan, limits, out.screened)
     return out
 
 
@@ -79,39 +78,4 @@ def _tick(now: int | Int64, at: int, state: State, plan: Plan, limits: LimitInde
     yield from score_windows(windows.due, plan, limits)
     yield from silence.tick(state, plan, now, at)
     out.summary = silence.summary(state, now)
-    for site, mine in state.windows.items():
-        before = len(mine)
-        leads.forget(mine, int(np.max(now)), max((int(r.window_h * HOUR) for r in plan.leads), default=0))
-        if len(mine) != before:
-            state.dirty_windows(site)
-
-
-def _in_log_order(scored: list[Scored], state: State) -> list[tuple[Rule, Change]]:
-    """Judge every rule's scores, and put the changes in the order of the log."""
-    found: list[tuple[int, int, Rule, Change]] = []
-    for number, (rule, scores, at) in enumerate(scored):
-        changes, touched = judge(rule, state.episodes[rule.id], scores)
-        for member in touched:
-            state.dirty_episode(rule.id, member)
-        found += [(int(at[change.row]), number, rule, change) for change in changes]
-    found.sort(key=lambda f: f[:2])
-    return [(rule, change) for _at, _number, rule, change in found]
-
-
-def _emit(changes: list[tuple[Rule, Change]], state: State, plan: Plan, limits: LimitIndex, out: Outputs) -> None:
-    """Number the changes by site and weigh them into leads."""
-    for rule, change in changes:
-        body = alert_body(rule, change, state, plan, limits)
-        site = body["site"]
-        out.bodies.append(("alert", site, body | {"seq": state.next_seq(site)}))
-        state.books["alerts"] += change.kind == "opened"
-        windows = state.windows.setdefault(site, [])
-        known = sum(bool(w.id) for w in windows)
-        out.bodies += [
-            ("lead", site, lead | {"seq": state.next_seq(site)})
-            for lead in leads.weigh(plan, windows, site, body, change.episode.start)
-        ]
-        state.books["leads"] += sum(bool(w.id) for w in windows) - known
-        state.dirty_windows(site)
-        if rule.scope == "point" and change.kind == "closed":
-            state.excused.pop(change.member, None)
+    forget_windows(state, plan, int(np.max(now)))

@@ -71,10 +71,17 @@ def from_json(text: str) -> Registry:
     """Read the canonical form; raises RegistryFaults (a text that is not JSON is a fault too)."""
     try:
         rows = json.loads(text)
-        tables = {name: [Row(f"{name}[{i}]", dict(cells)) for i, cells in enumerate(rows.get(name, []))] for name in TABLES}
+        tables = {name: [Row(f"{name}[{i}]", _texts(cells)) for i, cells in enumerate(rows.get(name, []))] for name in TABLES}
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise RegistryFaults([f"registry JSON: cannot be read ({error}); write it with `offsite registry`"]) from error
+        raise RegistryFaults([f"registry JSON: cannot be read ({error}); it must be what `to_json` writes"]) from error
     return build(tables)
+
+
+def _texts(cells: dict[str, str]) -> dict[str, str]:
+    for name, cell in cells.items():
+        if not isinstance(cell, str):
+            raise TypeError(f"{name} is {type(cell).__name__}, not text")
+    return cells
 
 
 def registry_hash(registry: Registry) -> str:

@@ -24,6 +24,16 @@ def read_text(cell: str) -> str:
     return cell
 
 
+_ROUNDED = re.compile(r"\d(\.\d+)?[eE]\+?\d+\Z")
+
+
+def read_code(cell: str) -> str:
+    """Read an identifier; raises ValueError for one that a spreadsheet has rounded to 15 digits (an MN has up to 24)."""
+    if _ROUNDED.match(cell):
+        raise ValueError(f"{cell!r} has lost digits in a spreadsheet; format the cell as text and enter it again")
+    return cell
+
+
 def read_number(cell: str) -> float:
     """Read a finite number; raises ValueError."""
     try:
@@ -124,8 +134,10 @@ def read_names(cell: str) -> tuple[str, ...]:
 
 def read_rings(cell: str) -> tuple[Ring, ...]:
     """Read GeoJSON (Polygon, MultiPolygon or a Feature of one), WKT or `lon lat, lon lat, …` with `;` between rings."""
-    corners = _geojson(cell) if cell.startswith("{") else _pairs(cell)
-    return tuple(_ring(ring) for ring in corners)
+    rings = _geojson(cell) if cell.startswith("{") else _pairs(cell)
+    if not rings:
+        raise ValueError("a polygon needs at least three corners")
+    return tuple(_ring(ring) for ring in rings)
 
 
 def _geojson(cell: str) -> list[list[tuple[float, float]]]:

@@ -19,7 +19,7 @@ WORKBOOK_BYTES = 256 << 20
 """An XLSX that unpacks to more is refused: a registry of 100,000 points needs a tenth of it."""
 
 SAFE_DIGITS = 1e15
-"""A spreadsheet keeps 15 digits of a number; an MN has up to 24 and must be a text cell."""
+"""A spreadsheet keeps 15 digits of a number; a longer one is shown as it came, and the reader of codes refuses it."""
 
 
 def read_folder(folder: Path) -> dict[str, list[Row]]:

@@ -13,6 +13,7 @@ from streams.model import PERIODS
 from streams.registry_cells import (
     one_of,
     read_bounds,
+    read_code,
     read_date,
     read_names,
     read_number,
@@ -78,7 +79,7 @@ def _texts(names: str) -> tuple[Column, ...]:
     return tuple(Column(name) for name in names.split())
 
 
-SITE, POINT = Column("site", required=True), Column("point", required=True)
+SITE, POINT = Column("site", read_code, required=True), Column("point", required=True)
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
@@ -97,7 +98,7 @@ TABLES: dict[str, Table] = {
             Point,
             ("site", "point"),
             (
-                *(SITE, POINT, Column("name"), Column("medium", one_of(MEDIA), required=True), Column("mn")),
+                *(SITE, POINT, Column("name"), Column("medium", one_of(MEDIA), required=True), Column("mn", read_code)),
                 *(Column("base_o2", within(0, 20.9)), Column("standard"), Column("class", attribute="class_")),
                 *(Column("built", read_date), Column("area_m2", read_positive), Column("kv", read_positive)),
                 *_texts("operator production_unit"),

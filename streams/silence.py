@@ -43,12 +43,13 @@ def returned(screened: Screened, state: State, plan: Plan) -> Iterator[Scored]:
     live = np.flatnonzero((screened.fate != REFUSED) & (index.period[series] <= PERIOD_CODE["minute"]))
     key = screened.rows.frame[live].astype(np.int64) * (len(index.points.names) + 1) + index.point[series[live]]
     _, first = np.unique(key, return_index=True)
-    rows = live[np.sort(first)]
-    point = index.point[series[rows]].astype(np.int64)
-    clock, time = screened.clock[rows], screened.rows.time[rows]
+    every = live[np.sort(first)]
     for rule, detector in silence_rules(plan):
         slab = state.slabs[f"rule:{rule.id}"]
         slab.rows(len(index.points.names))
+        rows = every[_first_of_minute(index.point[series[every]].astype(np.int64), screened.clock[every], slab.data["last"])]
+        point = index.point[series[rows]].astype(np.int64)
+        clock, time = screened.clock[rows], screened.rows.time[rows]
         since = slab.data["last"][point].copy()
         values = np.column_stack([np.full(len(rows), np.nan), clock.astype(np.float64)])
         score, expected = run(detector, slab, point, time, values)
@@ -72,6 +73,12 @@ def _out_and_back(rule: Rule, rows: Int64, over: Int64, back: Int64, scores: Sco
         Scores(scores.member[which], start, scores.end[which], score, score, scores.expected[which]),
         2 * rows[which],
     )
+
+
+def _first_of_minute(point: Int64, clock: Int64, last: Int64) -> Int64:
+    """Return the rows that are the first of their point in a minute of log time: silence is not finer, and rounds are fewer."""
+    before = np.maximum(_previous(point, clock), last[point])
+    return np.flatnonzero(clock // MINUTE > before // MINUTE)
 
 
 def _previous(point: Int64, clock: Int64) -> Int64:

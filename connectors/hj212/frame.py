@@ -135,7 +135,7 @@ def _good(data: NDArray[np.uint8], limit: int) -> tuple[NDArray[np.int64], NDArr
     fits = (stop <= len(data)) & (length <= limit) & (length >= 7)
     at, stop = at[fits], stop[fits]
     nibbles = _NIBBLE[data[stop[:, None] + np.arange(-4, 0)]]
-    shaped = (data[stop - 5] == ord("&")) & (data[stop - 6] == ord("&")) & (nibbles < 16).all(axis=1) & _has_area(data, at, stop)
+    shaped = (data[stop - 5] == ord("&")) & (data[stop - 6] == ord("&")) & (nibbles < 16).all(axis=1) & _has_command(data, at, stop)
     at, stop, nibbles = at[shaped], stop[shaped], nibbles[shaped]
     sums = nibbles @ np.array([4096, 256, 16, 1], np.int64)
     right = crc16_many(data, at + 6, stop - 4) == sums
@@ -143,14 +143,11 @@ def _good(data: NDArray[np.uint8], limit: int) -> tuple[NDArray[np.int64], NDArr
     return _apart(at, stop) if (at[1:] < stop[:-1]).any() else (at, stop)
 
 
-def _has_area(data: NDArray[np.uint8], at: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell which segments contain `CP=&&`."""
-    mark = data == ord("&")
-    pairs = np.flatnonzero(mark[:-1] & mark[1:])
-    pairs = pairs[pairs >= 3]
-    opens = pairs[(data[pairs[:, None] - np.arange(3, 0, -1)] == np.frombuffer(b"CP=", np.uint8)).all(axis=1)]
-    opens = np.append(opens, len(data))
-    return opens[np.searchsorted(opens, at)] + 2 <= stop - 4
+def _has_command(data: NDArray[np.uint8], at: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which segments contain `CN=`."""
+    found = np.flatnonzero((data[:-2] == ord("C")) & (data[1:-1] == ord("N")) & (data[2:] == ord("=")))
+    found = np.append(found, len(data))
+    return found[np.searchsorted(found, at)] + 3 <= stop - 4
 
 
 def _apart(at: NDArray[np.int64], stop: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -84,7 +84,7 @@ def confirm(buffer: bytes, at: int, dialects: Callable[[str], Dialect] = strict,
     """Return the frame whose header stands at `at`, if length, structure and checksum agree and all of it is there."""
     start, end = at + 6, at + 6 + int(buffer[at + 2 : at + 6])
     segment = buffer[start:end]
-    if len(segment) < end - start or not segment.endswith(b"&&") or b"CP=&&" not in segment:
+    if len(segment) < end - start or not segment.endswith(b"&&") or b"CN=" not in segment:
         return None
     sum_text = buffer[end : end + 4]
     if _HEX.fullmatch(sum_text) is None:
@@ -115,7 +115,7 @@ def _unsummed(buffer: bytes, at: int, end: int, dialects: Callable[[str], Dialec
 
 def _deviant(raw: bytes, segment: bytes, expected: int, dialect: Dialect) -> Frame | None:
     """Try the ways in which this device may depart from the standard."""
-    if dialect.sm4_key:
+    if dialect.sm4_key and b"CP=&&" in segment:
         clear = _decrypted(segment, dialect.sm4_key)
         if crc16(clear) == expected:
             return Frame(raw, clear, audit="sm4")
@@ -147,7 +147,7 @@ def classify(chunk: bytes, limit: int = LIMIT) -> Reason:
         return "too_long"
     if shape is None:
         return "truncated" if len(chunk) < declared + OVERHEAD else "bad_structure"
-    return "bad_crc" if b"CP=&&" in shape[1] else "bad_structure"
+    return "bad_crc" if b"CN=" in shape[1] else "bad_structure"
 
 
 def _bad_end(buffer: bytes, at: int, *, final: bool) -> int | None:

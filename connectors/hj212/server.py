@@ -99,6 +99,8 @@ class Gateway:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for session in list(self._sessions):
+            session.abort("shutdown")  # what a peer does not read now, it will ask for again
         await asyncio.sleep(0)  # one turn of the loop, in which the sessions write their causes into the books
 
     def connected(self, mn: str) -> bool:

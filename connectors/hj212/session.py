@@ -43,6 +43,30 @@ class Host(Protocol):
 class Session(asyncio.Protocol):
     """The protocol object of one connection; created by the gateway's listener."""
 
+    __slots__ = (
+        "_bad_bytes",
+        "_bucket",
+        "_cause",
+        "_framer",
+        "_half_closed",
+        "_head",
+        "_host",
+        "_in_flight",
+        "_lagging",
+        "_last",
+        "_limits",
+        "_loop",
+        "_opened",
+        "_out",
+        "_partial",
+        "_reading_paused",
+        "_throttled",
+        "_transport",
+        "address",
+        "devices",
+        "peer",
+    )
+
     def __init__(self, host: Host) -> None:
         self.peer = ""
         self.address = ""
@@ -122,11 +146,17 @@ class Session(asyncio.Protocol):
             self._out.append(data)
 
     def close(self, cause: str) -> None:
-        """Close for `cause`, a word of the books; what was written before is still sent."""
+        """Close for `cause`, a word of the books; what was written before is still sent, as long as the peer reads."""
         if not self._cause:
             self._flush()
             self._cause = cause
+            self._lagging = self._lagging or self._loop.time()  # from now on `sweep` waits for the peer, and not for ever
             self._transport.close()
+
+    def abort(self, cause: str) -> None:
+        """Close for `cause` at once, whatever is unsent."""
+        self._cause = self._cause or cause
+        self._transport.abort()
 
     def begun(self) -> None:
         """Note that a frame of this peer waits to be durable."""
@@ -149,8 +179,7 @@ class Session(asyncio.Protocol):
         if self._framer.pending and now - self._partial > limits.partial:
             self._take(self._framer.flush())
         if self._lagging is not None and now - self._lagging > limits.lagging:
-            self._cause = self._cause or "lagging"
-            self._transport.abort()
+            self.abort("lagging")
         elif now - self._last > limits.idle:
             self.close("idle")
         elif self._last == self._opened and now - self._opened > limits.unproven:

@@ -4,7 +4,10 @@ import { person } from "./store.js";
 /** @param {string} path @param {object} [body] a body makes it a POST @returns {Promise<any>} */
 export async function call(path, body) {
   const headers = { "X-Offsite-Person": encodeURIComponent(person.value) };
-  const options = body === undefined ? { headers } : { method: "POST", headers: { ...headers, "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  const options =
+    body === undefined
+      ? { headers }
+      : { method: "POST", headers: { ...headers, "Content-Type": "application/json" }, body: JSON.stringify(body) };
   const answer = await fetch(path, options);
   const data = await answer.json();
   if (!answer.ok) throw new Error(data.remedy ? `${data.detail} — ${data.remedy}` : data.detail);

@@ -22,12 +22,30 @@ const WIDE = { devices: Devices, books: Books };
 function Detail() {
   const open = selection.value;
   const Pane = DETAILS[open?.kind];
-  return html`<main class="detail" id="detail" tabindex="-1">${Pane ? html`<${Pane} key=${open.id} id=${open.id} />` : html`<p class="empty">${t("empty.detail")}</p>`}</main>`;
+  return html`<main class="detail" id="detail" tabindex="-1">
+    ${Pane ? html`<${Pane} key=${open.id} id=${open.id} />` : html`<p class="empty">${t("empty.detail")}</p>`}
+  </main>`;
 }
 
 function Notice() {
   const said = notice.value;
-  return html`<div class="notices" role="status">${said ? html`<div class=${`notice ${said.kind}`}>${said.text}<button class="tool" aria-label=${t("cancel")} onClick=${() => { notice.value = null; }}>✕</button></div>` : ""}</div>`;
+  return html`<div class="notices" role="status">
+    ${
+      said
+        ? html`<div class=${`notice ${said.kind}`}>
+            ${said.text}<button
+              class="tool"
+              aria-label=${t("cancel")}
+              onClick=${() => {
+                notice.value = null;
+              }}
+            >
+              ✕
+            </button>
+          </div>`
+        : ""
+    }
+  </div>`;
 }
 
 function Banner() {
@@ -41,11 +59,26 @@ function App() {
   const Wide = WIDE[view];
   const known = lists[view] ? view : "alerts";
   const wanted = JSON.stringify(filters(known));
-  useEffect(() => { if (lists[view]) load(view); }, [view, wanted]);
-  useEffect(() => { document.title = `${summary.value?.counts?.unhandled ? `(${summary.value.counts.unhandled}) ` : ""}${t("desk")}`; }, [lang.value, summary.value]);
+  useEffect(() => {
+    if (lists[view]) load(view);
+  }, [view, wanted]);
+  useEffect(() => {
+    document.title = `${summary.value?.counts?.unhandled ? `(${summary.value.counts.unhandled}) ` : ""}${t("desk")}`;
+  }, [lang.value, summary.value]);
   return html`<${Header} /><${Counts} /><${Banner} />
-    ${Wide ? html`<main class="full" id="detail"><h2 class="visually-hidden">${t(`view.${view}`)}</h2><${Wide} /></main>`
-    : html`<div class=${`split ${selection.value ? "opened" : ""}`}><section class="queue" aria-label=${t(`view.${known}`)}><${Filters} view=${known} /><${Queue} key=${known} view=${known} /></section><${Detail} /></div>`}
+    ${
+      Wide
+        ? html`<main class="full" id="detail">
+            <h2 class="visually-hidden">${t(`view.${view}`)}</h2>
+            <${Wide} />
+          </main>`
+        : html`<div class=${`split ${selection.value ? "opened" : ""}`}>
+            <section class="queue" aria-label=${t(`view.${known}`)}>
+              <${Filters} view=${known} /><${Queue} key=${known} view=${known} />
+            </section>
+            <${Detail} />
+          </div>`
+    }
     <${KeyBar} /><${Notice} /><${Dialog} /><${Help} />`;
 }
 

@@ -87,9 +87,11 @@ export const marks = {
   over(plot, strip, alert, ink, font, t) {
     const { ctx } = plot;
     ctx.save();
-    if (strip.limit !== null && strip.limit !== undefined) level(plot, strip.limit, ink("--limit"), `${t("limit")} ${strip.limit} ${strip.unit}`, [], ink("--panel"), font);
+    if (strip.limit !== null && strip.limit !== undefined)
+      level(plot, strip.limit, ink("--limit"), `${t("limit")} ${strip.limit} ${strip.unit}`, [], ink("--panel"), font);
     const expected = alert.expected;
-    if (expected !== null && expected !== undefined && expected !== strip.limit) level(plot, expected, ink("--dim"), `${t("expected")} ${Math.round(expected * 100) / 100}`, [5, 4], ink("--panel"), font);
+    if (expected !== null && expected !== undefined && expected !== strip.limit)
+      level(plot, expected, ink("--dim"), `${t("expected")} ${Math.round(expected * 100) / 100}`, [5, 4], ink("--panel"), font);
     ctx.restore();
   },
 };

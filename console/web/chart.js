@@ -3,7 +3,7 @@ import uPlot from "uplot";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { html } from "./h.js";
 import { both, lang, t, word } from "./i18n.js";
-import { dayTime, fullTime, minuteTime, number } from "./format.js";
+import { dayTime, fullTime, minuteTime, number, unitText } from "./format.js";
 import { theme } from "./store.js";
 import { useThing } from "./detail.js";
 import { marks, range } from "./chart-marks.js";
@@ -19,12 +19,18 @@ export function drawn(strip) {
   return (known.length ? known : strip.lines).slice(0, 2);
 }
 
-const ticks = (_, splits, __, ___, step) => splits.map((at) => (step >= 86400e3 || minuteTime(at) === "00:00" ? dayTime(at) : minuteTime(at)));
+const ticks = (_, splits, __, ___, step) =>
+  splits.map((at) => (step >= 86400e3 || minuteTime(at) === "00:00" ? dayTime(at) : minuteTime(at)));
 
 function options(strip, lines, data, alert, main, width, css, onCursor) {
   const ink = (name) => css.getPropertyValue(name).trim();
   const font = `11px ${css.fontFamily}`;
-  const axis = { stroke: ink("--dim"), font, grid: { stroke: ink("--rule"), width: 1 }, ticks: { stroke: ink("--rule"), width: 1, size: 4 } };
+  const axis = {
+    stroke: ink("--dim"),
+    font,
+    grid: { stroke: ink("--rule"), width: 1 },
+    ticks: { stroke: ink("--rule"), width: 1, size: 4 },
+  };
   return {
     width,
     height: main ? 210 : COMPANION,
@@ -33,12 +39,30 @@ function options(strip, lines, data, alert, main, width, css, onCursor) {
     legend: { show: false },
     padding: [8, 18, main ? 0 : 2, 0],
     cursor: { sync: { key: SYNC.key, setSeries: false }, drag: { x: false, y: false }, points: { size: 6 }, y: main },
-    scales: { x: { time: true, range: () => [data.start, data.end] }, y: { range: () => range(lines, main ? [strip.limit, alert.expected] : []) } },
-    axes: [{ ...axis, values: ticks, size: 26, show: main }, { ...axis, size: 46, space: main ? 34 : 26, values: (_, splits) => splits.map(number) }],
-    series: [{}, ...lines.map((_, k) => ({ stroke: ink(k ? "--second" : "--measured"), width: k ? 1 : 1.6, points: { show: lines[k].count < 60, size: 4 }, spanGaps: false }))],
+    scales: {
+      x: { time: true, range: () => [data.start, data.end] },
+      y: { range: () => range(lines, main ? [strip.limit, alert.expected] : []) },
+    },
+    axes: [
+      { ...axis, values: ticks, size: 26, show: main },
+      { ...axis, size: 46, space: main ? 34 : 26, values: (_, splits) => splits.map(number) },
+    ],
+    series: [
+      {},
+      ...lines.map((_, k) => ({
+        stroke: ink(k ? "--second" : "--measured"),
+        width: k ? 1 : 1.6,
+        points: { show: lines[k].count < 60, size: 4 },
+        spanGaps: false,
+      })),
+    ],
     hooks: {
       drawClear: [(plot) => marks.under(plot, data.episode, lines[0], ink)],
-      draw: [(plot) => { if (main) marks.over(plot, strip, alert, ink, font, t); }],
+      draw: [
+        (plot) => {
+          if (main) marks.over(plot, strip, alert, ink, font, t);
+        },
+      ],
       setCursor: [(plot) => onCursor(plot.cursor.idx)],
     },
   };
@@ -51,21 +75,36 @@ function Strip({ strip, data, alert, main }) {
   const lines = drawn(strip);
   useEffect(() => {
     if (!lines.length) return undefined;
-    const rows = uPlot.join(lines.map((line) => [line.time, line.value]), lines.map(() => [2]));
+    const rows = uPlot.join(
+      lines.map((line) => [line.time, line.value]),
+      lines.map(() => [2]),
+    );
     joined.current = rows[0];
     const css = getComputedStyle(box.current);
     const plot = new uPlot(options(strip, lines, data, alert, main, box.current.clientWidth, css, setAt), rows, box.current);
     const watch = new ResizeObserver(() => plot.setSize({ width: box.current?.clientWidth ?? 300, height: main ? 210 : COMPANION }));
     watch.observe(box.current);
-    return () => { watch.disconnect(); plot.destroy(); };
+    return () => {
+      watch.disconnect();
+      plot.destroy();
+    };
   }, [strip, theme.value, lang.value]);
-  const read = (line) => (at == null ? line.value.findLast((value) => value !== null) : line.value[line.time.indexOf(joined.current?.[at])]);
+  const read = (line) =>
+    at == null ? line.value.findLast((value) => value !== null) : line.value[line.time.indexOf(joined.current?.[at])];
   return html`<div class=${`strip ${main ? "main" : ""}`}>
-    <div class="strip-head"><b>${both(strip, "name")}</b> <span class="unit">${strip.unit}</span>
-      ${lines.map((line, k) => html`<span key=${line.stat} class=${`legend l${k}`}>${word("stat", line.stat)} <span class="num">${number(read(line))}</span></span>`)}
+    <div class="strip-head">
+      <b>${both(strip, "name")}</b>
+      <span class="unit">${unitText(strip.unit)}</span>
+      ${lines.map(
+        (line, k) =>
+          html`<span key=${line.stat} class=${`legend l${k}`}
+            >${word("stat", line.stat)} <span class="num">${number(read(line))}</span></span
+          >`,
+      )}
       ${main && at != null && joined.current ? html`<span class="dim num">${fullTime(joined.current[at])}</span>` : ""}
       ${main && strip.limit != null ? html`<span class="legend limit">${t("limit")} <span class="num">${number(strip.limit)}</span></span>` : ""}
-      ${main && lines.some((line) => line.bad.some(Boolean)) ? html`<span class="legend hatch">${t("chart.bad")}</span>` : ""}</div>
+      ${main && lines.some((line) => line.bad.some(Boolean)) ? html`<span class="legend hatch">${t("chart.bad")}</span>` : ""}
+    </div>
     ${lines.length ? html`<div class="plot" ref=${box} aria-hidden="true"></div>` : html`<p class="empty">${t("chart.empty")}</p>`}
   </div>`;
 }
@@ -75,17 +114,57 @@ function Summary({ strip, data }) {
   const line = drawn(strip)[0];
   const values = line ? line.value.filter((value, k) => value !== null && !line.bad[k]) : [];
   if (!values.length) return null;
-  return html`<p class="dim">${t("chart.summary", { name: both(strip, "name"), from: fullTime(data.start), to: fullTime(data.end), n: line.count, min: number(Math.min(...values)), max: number(Math.max(...values)), unit: strip.unit })}${strip.limit != null ? t("chart.limit", { limit: number(strip.limit), unit: strip.unit, over: values.filter((value) => value > strip.limit).length }) : ""}</p>`;
+  const unit = unitText(strip.unit);
+  const said = t("chart.summary", {
+    name: both(strip, "name"),
+    from: fullTime(data.start),
+    to: fullTime(data.end),
+    n: line.count,
+    min: number(Math.min(...values)),
+    max: number(Math.max(...values)),
+    unit,
+  });
+  const over = values.filter((value) => value > strip.limit).length;
+  const limit = strip.limit == null ? "" : t("chart.limit", { limit: number(strip.limit), unit, over });
+  return html`<p class="dim">${said}${limit}</p>`;
 }
 
 function Rows({ strip, episode }) {
   const lines = drawn(strip);
   if (!lines.length) return null;
-  const times = lines[0].time.map((at, k) => [at, k]).filter(([, k]) => lines[0].value[k] !== null).reverse().slice(0, 400);
+  const times = lines[0].time
+    .map((at, k) => [at, k])
+    .filter(([, k]) => lines[0].value[k] !== null)
+    .reverse()
+    .slice(0, 400);
   const other = lines[1] ? new Map(lines[1].time.map((at, k) => [at, lines[1].value[k]])) : null;
   const inside = (at) => at >= episode.start && (episode.end === null || at < episode.end);
-  return html`<div class="scroll" tabindex="0" role="region" aria-label=${t("chart.table")}><table class="ledger"><thead><tr><th>${t("time")}</th>${lines.map((line) => html`<th key=${line.stat} class="right">${word("stat", line.stat)} ${strip.unit}</th>`)}<th>${t("flag")}</th><th>${t("chart.judged")}</th></tr></thead>
-    <tbody>${times.map(([at, k]) => html`<tr key=${at} class=${inside(at) ? "inside" : ""}><td class="num">${fullTime(at)}</td><td class=${`num right ${strip.limit != null && lines[0].value[k] > strip.limit ? "over" : ""}`}>${number(lines[0].value[k])}</td>${other ? html`<td class="num right">${number(other.get(at))}</td>` : ""}<td>${lines[0].flag[k] ? word("flagname", lines[0].flag[k]) : "–"}${lines[0].bad[k] ? ` · ${t("chart.bad")}` : ""}</td><td>${inside(at) ? t("chart.inside") : ""}</td></tr>`)}</tbody></table></div>`;
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${t("chart.table")}>
+    <table class="ledger">
+      <thead>
+        <tr>
+          <th>${t("time")}</th>
+          ${lines.map((line) => html`<th key=${line.stat} class="right">${word("stat", line.stat)} ${unitText(strip.unit)}</th>`)}
+          <th>${t("flag")}</th>
+          <th>${t("chart.judged")}</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${times.map(
+          ([at, k]) =>
+            html`<tr key=${at} class=${inside(at) ? "inside" : ""}>
+              <td class="num">${fullTime(at)}</td>
+              <td class=${`num right ${strip.limit != null && lines[0].value[k] > strip.limit ? "over" : ""}`}>
+                ${number(lines[0].value[k])}
+              </td>
+              ${other ? html`<td class="num right">${number(other.get(at))}</td>` : ""}
+              <td>${lines[0].flag[k] ? word("flagname", lines[0].flag[k]) : "–"}${lines[0].bad[k] ? ` · ${t("chart.bad")}` : ""}</td>
+              <td>${inside(at) ? t("chart.inside") : ""}</td>
+            </tr>`,
+        )}
+      </tbody>
+    </table>
+  </div>`;
 }
 
 export function Chart({ alert }) {
@@ -94,10 +173,23 @@ export function Chart({ alert }) {
   useEffect(() => setPeriod(""), [alert.id]);
   if (fault) return html`<p class="fault" role="alert">${fault}</p>`;
   if (!data) return html`<div class="chart wait"></div>`;
-  return html`<section class="chart"><div class="chart-head"><h3>${t("chart")}</h3><span class="dim num">${fullTime(data.start)} – ${fullTime(data.end)}</span><span class="space"></span>
-      <div class="tabs" role="group" aria-label=${t("period")}>${PERIODS.map((one) => html`<button key=${one} aria-pressed=${data.period === one} onClick=${() => setPeriod(one)}>${word("period", one)}</button>`)}</div></div>
+  return html`<section class="chart">
+    <div class="chart-head">
+      <h3>${t("chart")}</h3>
+      <span class="dim num">${fullTime(data.start)} – ${fullTime(data.end)}</span><span class="space"></span>
+      <div class="tabs" role="group" aria-label=${t("period")}>
+        ${PERIODS.map((one) => html`<button key=${one} aria-pressed=${data.period === one} onClick=${() => setPeriod(one)}>${word("period", one)}</button>`)}
+      </div>
+    </div>
     ${data.strips.map((strip, k) => html`<${Strip} key=${strip.factor} strip=${strip} data=${data} alert=${alert} main=${k === 0} />`)}
-    ${data.strips.length ? html`<${Summary} strip=${data.strips[0]} data=${data} />
-      <details><summary>${t("chart.table")}</summary><${Rows} strip=${data.strips[0]} episode=${data.episode} /></details>` : html`<p class="empty">${t("chart.empty")}</p>`}
+    ${
+      data.strips.length
+        ? html`<${Summary} strip=${data.strips[0]} data=${data} />
+            <details>
+              <summary>${t("chart.table")}</summary>
+              <${Rows} strip=${data.strips[0]} episode=${data.episode} />
+            </details>`
+        : html`<p class="empty">${t("chart.empty")}</p>`
+    }
   </section>`;
 }

@@ -2,7 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { html } from "./h.js";
 import { both, t, word } from "./i18n.js";
-import { age, exactTime, fullTime, number, span } from "./format.js";
+import { age, exactTime, fullTime, number, span, unitText } from "./format.js";
 import { Chip, Due, Severity } from "./severity.js";
 import { Chart } from "./chart.js";
 import { Ledger } from "./ledger.js";
@@ -17,13 +17,29 @@ export function useThing(path) {
   const [fault, setFault] = useState("");
   useEffect(() => {
     let gone = false;
-    call(path).then((data) => { if (!gone) { setThing(data); setFault(""); } }, (error) => { if (!gone) setFault(error.message); });
-    return () => { gone = true; };
+    call(path).then(
+      (data) => {
+        if (!gone) {
+          setThing(data);
+          setFault("");
+        }
+      },
+      (error) => {
+        if (!gone) setFault(error.message);
+      },
+    );
+    return () => {
+      gone = true;
+    };
   }, [path, person.value, touched.value]);
   return [thing, fault, setThing];
 }
 
-export const Fact = ({ name, children, title }) => html`<div class="fact"><dt>${name}</dt><dd class="num" title=${title}>${children}</dd></div>`;
+export const Fact = ({ name, children, title }) =>
+  html`<div class="fact">
+    <dt>${name}</dt>
+    <dd class="num" title=${title}>${children}</dd>
+  </div>`;
 export const subjectOf = (row) => [row.site_name, row.point_name, both(row, "factor")].filter(Boolean).join(" · ");
 export const ALERT_KEYS = { ack: "Alt+K", shelve: "Alt+S", close: "Alt+X" };
 
@@ -41,25 +57,48 @@ export function actOn(alert, step, then) {
 
 function Facts({ alert }) {
   const ratio = alert.limit ? alert.observed / alert.limit : null;
-  const unit = alert.unit ? html` <span class="unit">${alert.unit}</span>` : "";
+  const unit = alert.unit ? html` <span class="unit">${unitText(alert.unit)}</span>` : "";
   return html`<dl class="facts">
     <${Fact} name=${t("observed")}><b>${number(alert.observed)}</b>${unit}<//>
     <${Fact} name=${t("limit")}>${number(alert.limit)}${alert.limit == null ? "" : unit}<//>
-    ${ratio ? html`<${Fact} name=${t("ratio")}>${number(ratio)} ${t("times")}<//>` : ""}
+    ${ratio ? html`<${Fact} name=${t("ratio")}>${number(Math.round(ratio * 100) / 100)} ${t("times")}<//>` : ""}
     ${alert.expected == null || alert.expected === alert.limit ? "" : html`<${Fact} name=${t("expected")}>${number(alert.expected)}${unit}<//>`}
     <${Fact} name=${t("period")}>${word("period", alert.period)}<//>
-    <${Fact} name=${t("opened")} title=${exactTime(alert.opened)}>${fullTime(alert.opened)} <span class="unit">${t("ago", { span: age(alert.opened, now.value) })}</span><//>
-    <${Fact} name=${t("lasted")} title=${exactTime(alert.closed)}>${span((alert.closed ? Date.parse(alert.closed) : now.value) - Date.parse(alert.opened))}<//>
-    <${Fact} name=${t("rule")} title=${`${t("plan")} ${alert.plan}`}><a href=${hash({ view: "alerts", state: "all", rule: alert.rule, sel: `alert/${alert.id}` }, {})}>${word("rule", alert.rule)}</a><//>
+    <${Fact} name=${t("opened")} title=${exactTime(alert.opened)}
+      >${fullTime(alert.opened)} <span class="unit">${t("ago", { span: age(alert.opened, now.value) })}</span><//
+    >
+    <${Fact} name=${t("lasted")} title=${exactTime(alert.closed)}
+      >${span((alert.closed ? Date.parse(alert.closed) : now.value) - Date.parse(alert.opened))}<//
+    >
+    <${Fact} name=${t("rule")} title=${`${t("plan")} ${alert.plan}`}
+      ><a href=${hash({ view: "alerts", state: "all", rule: alert.rule, sel: `alert/${alert.id}` }, {})}>${word("rule", alert.rule)}</a><//
+    >
   </dl>`;
 }
 
+const LeadLink = ({ lead }) =>
+  html`<li>
+    <a href=${hash({ view: "leads", sel: `lead/${lead.id}` }, {})}>${t("lead")} · ${word("leadtype", lead.type)}</a> ${both(lead, "reason")}
+  </li>`;
+
+const CaseLink = ({ one }) =>
+  html`<li>
+    <a href=${hash({ view: "cases", sel: `case/${one.id}` }, {})}>${one.number}</a> <${Chip} list="casestate" code=${one.state} />
+  </li>`;
+
 function Links({ alert }) {
   const leads = alert.leads ?? [];
-  return html`<section><h3>${t("links")}</h3>
-    ${leads.length ? html`<ul class="links">${leads.map((lead) => html`<li key=${lead.id}><a href=${hash({ view: "leads", sel: `lead/${lead.id}` }, {})}>${t("lead")} · ${word("leadtype", lead.type)}</a> ${both(lead, "reason")}</li>`)}
-      ${alert.case ? html`<li><a href=${hash({ view: "cases", sel: `case/${alert.case.id}` }, {})}>${alert.case.number}</a> <${Chip} list="casestate" code=${alert.case.state} /></li>` : ""}</ul>`
-    : html`<p class="empty">${t("links.empty")}</p>`}</section>`;
+  return html`<section>
+    <h3>${t("links")}</h3>
+    ${
+      leads.length
+        ? html`<ul class="links">
+            ${leads.map((lead) => html`<${LeadLink} key=${lead.id} lead=${lead} />`)}
+            ${alert.case ? html`<${CaseLink} one=${alert.case} />` : ""}
+          </ul>`
+        : html`<p class="empty">${t("links.empty")}</p>`
+    }
+  </section>`;
 }
 
 export function AlertDetail({ id }) {
@@ -67,10 +106,19 @@ export function AlertDetail({ id }) {
   if (fault) return html`<p class="fault" role="alert">${fault}</p>`;
   if (!alert || alert.id !== id) return html`<p class="empty">${t("loading")}</p>`;
   return html`<article class="thing" aria-labelledby="thing-title">
-    <div class="kicker"><${Severity} level=${alert.level} /><${Chip} list="state" code=${alert.state} /><${Chip} list="active" code=${String(alert.active)} tone=${alert.active ? "on" : "quiet"} />
+    <div class="kicker">
+      <${Severity} level=${alert.level} /><${Chip} list="state" code=${alert.state} /><${Chip}
+        list="active"
+        code=${String(alert.active)}
+        tone=${alert.active ? "on" : "quiet"}
+      />
       <${Due} row=${alert} />
-      ${alert.folded ? html`<span class="chip">${t("folded")} ${alert.folded}</span>` : ""}</div>
-    <h2 id="thing-title"><a href=${hash({ view: "alerts", state: "all", site: alert.site, sel: `alert/${id}` }, {})}>${alert.site_name}</a>${alert.point_name ? ` · ${alert.point_name}` : ""}${alert.factor ? ` · ${both(alert, "factor")}` : ""}</h2>
+      ${alert.folded ? html`<span class="chip">${t("folded")} ${alert.folded}</span>` : ""}
+    </div>
+    <h2 id="thing-title">
+      <a href=${hash({ view: "alerts", state: "all", site: alert.site, sel: `alert/${id}` }, {})}>${alert.site_name}</a
+      >${alert.point_name ? ` · ${alert.point_name}` : ""}${alert.factor ? ` · ${both(alert, "factor")}` : ""}
+    </h2>
     <p class="sentence">${both(alert, "reason")}</p>
     <${Steps} steps=${alert.allowed} keys=${ALERT_KEYS} onStep=${(step) => actOn(alert, step)} />
     <${Facts} alert=${alert} />

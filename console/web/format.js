@@ -18,7 +18,8 @@ export const clockTime = (time) => format("clock", { ...MINUTE, second: "2-digit
 export const minuteTime = (time) => format("minute", MINUTE).format(ms(time));
 export const dayTime = (time) => format("day", DAY).format(ms(time));
 export const fullTime = (time) => (time ? format("full", { ...DAY, ...MINUTE }).format(ms(time)) : "–");
-export const exactTime = (time) => (time ? format("exact", { year: "numeric", ...DAY, ...MINUTE, second: "2-digit" }).format(ms(time)) : "–");
+export const exactTime = (time) =>
+  time ? format("exact", { year: "numeric", ...DAY, ...MINUTE, second: "2-digit" }).format(ms(time)) : "–";
 /** `2026-11-24T08:00:00+08:00`, as the API wants it. */
 export const rfc3339 = (time) => new Date(time + 8 * 3600e3).toISOString().slice(0, 19) + "+08:00";
 
@@ -42,3 +43,6 @@ export function number(value) {
 }
 
 export const percent = (value) => (value === null || value === undefined ? "–" : `${Math.round(value * 100)} %`);
+
+/** A unit as every font can show it. */
+export const unitText = (unit) => (unit ?? "").replace("℃", "°C");

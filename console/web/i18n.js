@@ -6,7 +6,11 @@ export const lang = signal(document.documentElement.lang);
 const catalogues = {};
 
 export async function loadWords() {
-  await Promise.all(LANGUAGES.map(async (one) => { catalogues[one] = await (await fetch(`/web/${one}.json`)).json(); }));
+  await Promise.all(
+    LANGUAGES.map(async (one) => {
+      catalogues[one] = await (await fetch(`/web/${one}.json`)).json();
+    }),
+  );
 }
 
 export function setLang(one) {
@@ -22,7 +26,7 @@ export function t(key, values) {
 }
 
 /** The word of a closed list (`state.open`), or the code itself when the list has grown since. */
-export const word = (list, code) => (catalogues[lang.value]?.[`${list}.${code}`] ?? code ?? "");
+export const word = (list, code) => catalogues[lang.value]?.[`${list}.${code}`] ?? code ?? "";
 
 /** A field that exists in both languages: `reason_zh`/`reason_en`, `name_zh`/`name_en`. */
 export const both = (row, name) => row?.[`${name}_${lang.value === "en" ? "en" : "zh"}`] ?? row?.[`${name}_zh`] ?? row?.[name] ?? "";

@@ -10,8 +10,14 @@ import { resume, touched } from "./lists.js";
 import { refresh } from "./queue.js";
 
 export const KEYS = [
-  ["Alt+K", "ack"], ["Alt+J", "judge"], ["Alt+S", "shelve"], ["Alt+X", "close"], ["Alt+L", "pause"], ["Alt+R", "refresh"],
-  ["↑ ↓", "move"], ["Alt+/", "help"],
+  ["Alt+K", "ack"],
+  ["Alt+J", "judge"],
+  ["Alt+S", "shelve"],
+  ["Alt+X", "close"],
+  ["Alt+L", "pause"],
+  ["Alt+R", "refresh"],
+  ["↑ ↓", "move"],
+  ["Alt+/", "help"],
 ];
 const ACTS = { KeyK: "ack", KeyS: "shelve", KeyX: "close" };
 
@@ -38,7 +44,12 @@ async function judge() {
     const lead = await call(`/api/v1/leads/${open.id}`);
     if (lead.case) return go({ view: "cases", state: "", sel: `case/${lead.case.id}` });
     const step = lead.allowed.find((one) => one.action === "open_case");
-    if (step) return start(step, lead.site_name, async () => { const made = await call(`/api/v1/leads/${open.id}/case`, {}); touched.value += 1; go({ view: "cases", state: "", sel: `case/${made.id}` }); });
+    if (step)
+      return start(step, lead.site_name, async () => {
+        const made = await call(`/api/v1/leads/${open.id}/case`, {});
+        touched.value += 1;
+        go({ view: "cases", state: "", sel: `case/${made.id}` });
+      });
   }
   return say("fault", t("select.alert"));
 }
@@ -53,23 +64,53 @@ export function onKey(event) {
   const failed = (error) => say("fault", error.message);
   if (event.key === "?" && !typing && !event.altKey) help.value = true;
   if (!event.altKey || event.ctrlKey || event.metaKey || document.querySelector("dialog[open]")) return;
-  const does = { ...Object.fromEntries(Object.entries(ACTS).map(([code, name]) => [code, () => act(name).catch(failed)])), KeyJ: () => judge().catch(failed), KeyL: pause, KeyR: refresh, Slash: () => { help.value = true; } }[event.code];
+  const does = {
+    ...Object.fromEntries(Object.entries(ACTS).map(([code, name]) => [code, () => act(name).catch(failed)])),
+    KeyJ: () => judge().catch(failed),
+    KeyL: pause,
+    KeyR: refresh,
+    Slash: () => {
+      help.value = true;
+    },
+  }[event.code];
   if (!does) return;
   event.preventDefault();
   does();
 }
 
 export function KeyBar() {
-  return html`<footer class="keys">${KEYS.map(([key, name]) => html`<span key=${name}><kbd>${key}</kbd> ${t(`key.${name}`)}</span>`)}<span class="space"></span>
-    <button class="tool" aria-pressed=${paused.value} onClick=${pause}>${t(paused.value ? "live.resume" : "live.pause")}</button></footer>`;
+  return html`<footer class="keys">
+    ${KEYS.map(([key, name]) => html`<span key=${name}><kbd>${key}</kbd> ${t(`key.${name}`)}</span>`)}<span class="space"></span>
+    <button class="tool" aria-pressed=${paused.value} onClick=${pause}>${t(paused.value ? "live.resume" : "live.pause")}</button>
+  </footer>`;
 }
 
 export function Help() {
   const box = useRef(null);
-  useEffect(() => { if (help.value && !box.current.open) box.current.showModal(); }, [help.value]);
+  useEffect(() => {
+    if (help.value && !box.current.open) box.current.showModal();
+  }, [help.value]);
   if (!help.value) return null;
-  return html`<dialog ref=${box} onClose=${() => { help.value = false; }} aria-labelledby="help-title"><h2 id="help-title">${t("help")}</h2>
-    <table class="ledger"><tbody>${KEYS.map(([key, name]) => html`<tr key=${name}><td><kbd>${key}</kbd></td><td>${t(`help.${name}`)}</td></tr>`)}</tbody></table>
+  return html`<dialog
+    ref=${box}
+    onClose=${() => {
+      help.value = false;
+    }}
+    aria-labelledby="help-title"
+  >
+    <h2 id="help-title">${t("help")}</h2>
+    <table class="ledger">
+      <tbody>
+        ${KEYS.map(
+          ([key, name]) =>
+            html`<tr key=${name}>
+              <td><kbd>${key}</kbd></td>
+              <td>${t(`help.${name}`)}</td>
+            </tr>`,
+        )}
+      </tbody>
+    </table>
     <p class="dim">${t("help.levels")}</p>
-    <div class="buttons"><button class="primary" onClick=${() => box.current.close()}>${t("cancel")}</button></div></dialog>`;
+    <div class="buttons"><button class="primary" onClick=${() => box.current.close()}>${t("cancel")}</button></div>
+  </dialog>`;
 }

@@ -4,11 +4,15 @@ import { call, query } from "./api.js";
 import { paused, route, say, selection, summary, hearClock } from "./store.js";
 
 const PAGE = 200;
-const FILTERS = { alerts: ["state", "active", "level", "site", "rule", "overdue", "folded"], leads: ["site", "state"], cases: ["state", "site"] };
+const FILTERS = {
+  alerts: ["state", "active", "level", "site", "rule", "overdue", "folded"],
+  leads: ["site", "state"],
+  cases: ["state", "site"],
+};
 /** Alerts folded under a common cause are counted there, so they are not listed unless asked for. */
 const DEFAULTS = { state: "open", folded: "false" };
 export const KINDS = { alerts: "alert", leads: "lead", cases: "case" };
-const list = () => ({ rows: signal([]), next: signal(null), loading: signal(true), fresh: signal([]) });
+const list = () => ({ rows: signal([]), next: signal(null), loading: signal(false), read: signal(false), fresh: signal([]) });
 export const lists = { alerts: list(), leads: list(), cases: list() };
 /** Grows whenever what is open on the right may have changed. */
 export const touched = signal(0);
@@ -28,7 +32,12 @@ export async function load(view) {
   target.loading.value = true;
   try {
     const data = await page(view);
-    batch(() => { target.rows.value = data[view]; target.next.value = data.next; target.fresh.value = []; });
+    batch(() => {
+      target.rows.value = data[view];
+      target.next.value = data.next;
+      target.fresh.value = [];
+      target.read.value = true;
+    });
   } catch (error) {
     say("fault", error.message);
   }
@@ -43,7 +52,10 @@ export async function more(view) {
   try {
     const data = await page(view, target.next.value);
     const known = new Set(target.rows.value.map((row) => row.id));
-    batch(() => { target.rows.value = [...target.rows.value, ...data[view].filter((row) => !known.has(row.id))]; target.next.value = data.next; });
+    batch(() => {
+      target.rows.value = [...target.rows.value, ...data[view].filter((row) => !known.has(row.id))];
+      target.next.value = data.next;
+    });
   } catch (error) {
     say("fault", error.message);
   }
@@ -54,7 +66,10 @@ export async function more(view) {
 export function showFresh(view) {
   const target = lists[view];
   const known = new Set(target.fresh.value.map((row) => row.id));
-  batch(() => { target.rows.value = [...target.fresh.value, ...target.rows.value.filter((row) => !known.has(row.id))]; target.fresh.value = []; });
+  batch(() => {
+    target.rows.value = [...target.fresh.value, ...target.rows.value.filter((row) => !known.has(row.id))];
+    target.fresh.value = [];
+  });
 }
 
 export const waiting = computed(() => (lists[route.value.view] ? lists[route.value.view].fresh.value.length : 0));
@@ -86,7 +101,7 @@ export function resume() {
 }
 
 export function reloadAll() {
-  for (const view of Object.keys(lists)) load(view);
+  for (const view of Object.keys(lists)) if (lists[view].read.value) load(view);
   touched.value += 1;
   refreshSummary().catch((error) => say("fault", error.message));
 }
@@ -115,11 +130,12 @@ async function flush() {
   }
 }
 
-const fits = (row, wanted) => Object.entries(wanted).every(([name, value]) => value === "" || String(name === "folded" ? !!row.folded : row[name]) === value);
+const fits = (row, wanted) =>
+  Object.entries(wanted).every(([name, value]) => value === "" || String(name === "folded" ? !!row.folded : row[name]) === value);
 
 /** Known rows change where they stand; new ones that fit the filter wait above the list, unless the list is empty. */
 function absorb(view, rows) {
-  if (!rows.size) return;
+  if (!rows.size || !lists[view].read.value) return; // a list nobody has opened is read when it is
   const target = lists[view];
   const wanted = filters(view);
   const known = new Set(target.rows.value.map((row) => row.id));

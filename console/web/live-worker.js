@@ -12,6 +12,8 @@ open((message) => {
 self.onconnect = (event) => {
   const port = event.ports[0];
   ports.add(port);
-  port.onmessage = (received) => { if (received.data === "bye") ports.delete(port); };
+  port.onmessage = (received) => {
+    if (received.data === "bye") ports.delete(port);
+  };
   if (newest) port.postMessage(newest);
 };

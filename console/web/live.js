@@ -17,7 +17,9 @@ export function connect(receive) {
     link.value = "live";
     receive(message);
   };
-  setInterval(() => { if (performance.now() - heard > SILENT_MS) link.value = "lost"; }, 1000);
+  setInterval(() => {
+    if (performance.now() - heard > SILENT_MS) link.value = "lost";
+  }, 1000);
   if (typeof SharedWorker === "undefined") {
     import("./live-source.js").then(({ open }) => open(take));
     return;

@@ -16,7 +16,9 @@ export const density = signal(document.documentElement.dataset.density);
 // The server's clock, which may be virtual: its last word plus the time since, at its speed.
 const heard = signal({ now: Date.now(), at: performance.now(), speed: 1, delay_s: null });
 const tick = signal(0);
-setInterval(() => { tick.value += 1; }, 1000);
+setInterval(() => {
+  tick.value += 1;
+}, 1000);
 export const now = computed(() => (tick.value, heard.value.now + (performance.now() - heard.value.at) * heard.value.speed));
 export const delay = computed(() => heard.value.delay_s);
 
@@ -40,7 +42,9 @@ export const VIEWS = ["alerts", "leads", "cases", "devices", "books"];
 const DEFAULTS = { view: "alerts" };
 const read = () => ({ ...DEFAULTS, ...Object.fromEntries(new URLSearchParams(location.hash.slice(1))) });
 export const route = signal(read());
-addEventListener("hashchange", () => { route.value = read(); });
+addEventListener("hashchange", () => {
+  route.value = read();
+});
 
 export const hash = (changes, base = route.value) => {
   const next = Object.fromEntries(Object.entries({ ...base, ...changes }).filter(([, value]) => value !== "" && value != null));
@@ -64,5 +68,8 @@ let fading;
 export function say(kind, text) {
   notice.value = { kind, text };
   clearTimeout(fading);
-  if (kind === "done") fading = setTimeout(() => { notice.value = null; }, 6000);
+  if (kind === "done")
+    fading = setTimeout(() => {
+      notice.value = null;
+    }, 6000);
 }

@@ -90,11 +90,15 @@ class Uplink:
         """Close the line; what is not acknowledged is kept."""
         writer, reader = self._writer, self._reader
         self._writer = self._reader = None
-        if reader is not None:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
-        if writer is not None:
-            writer.close()
+        if writer is None or reader is None:
+            return
+        writer.close()  # before anything that waits: a caller may be cancelled here
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
+        try:
+            await asyncio.wait_for(writer.wait_closed(), 1.0)
+        except (OSError, TimeoutError):  # the far end is gone or does not take what is left: nothing of it is owed
+            writer.transport.abort()
 
     async def _attempt(self) -> None:
         """Write all that waits and wait for the acknowledgements. Raises TimeoutError, OSError (line lost)."""

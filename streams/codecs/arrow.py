@@ -31,7 +31,7 @@ def decode(body: bytes, table: SeriesTable, arrived: int, *, record: int = -1) -
         return decode_table(columns, table, arrived, record=record)
     except Fault as fault:
         return _refused(fault.reason, str(fault), body, record)
-    except (pa.ArrowException, OSError, MemoryError) as error:
+    except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
         return _refused("bad_arrow", f"not an Arrow IPC stream ({error}); write it with RecordBatchStreamWriter", body, record)
 
 

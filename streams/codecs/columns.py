@@ -91,6 +91,9 @@ def decode_table(table: pa.Table, series: SeriesTable, arrived: int, *, record: 
     absent = [name for name in REQUIRED if name not in table.column_names]
     if absent:
         raise Fault("missing_field", f"column {', '.join(absent)} is missing; a reading needs {', '.join(REQUIRED)}")
+    twice = sorted({name for name in (*REQUIRED, *OPTIONAL) if table.column_names.count(name) > 1})
+    if twice:
+        raise Fault("bad_arrow", f"column {', '.join(twice)} is there twice")
     known = table.select([*REQUIRED, *(name for name in OPTIONAL if name in table.column_names)]).unify_dictionaries()
     batch = _Batch(known, np.ones(len(table), np.bool_))
     parts = _names(batch)

@@ -74,6 +74,9 @@ def _with_lines(decoded: Decoded, body: bytes, record: int) -> Decoded:
 def _slowly(body: bytes, rows: Rows) -> None:
     lines = _lines(body)
     header, raw = next(lines, ([], b""))
+    if isinstance(header, Fault):
+        rows.refuse(header.reason, f"header: {header}", raw, 0, 0)
+        return
     names = [name.strip() for name in header]
     absent = [name for name in REQUIRED if name not in names]
     if absent or len(set(names)) < len(names):

@@ -12,18 +12,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from connectors.core import JSON, NDJSON, Refused
-from streams.codecs.json_ import load_rows
+from streams.codecs.json_ import REFUSED, load_rows
 from streams.codecs.rows import Fault, as_bytes, check_name, format_time, parse_time
 from streams.model import Event, Reject
 
 REASONS = ("missing_field", "bad_time", "bad_name", "bad_json", "not_utf8", "wrong_type", "unknown_kind", "end_before_start")
 """Why an event is refused."""
 
-NUMBER, TEXT, OBJECT, LIST = (int, float), (str,), (dict,), (list,)
-_CAMERA = {"confidence": NUMBER, "channel_id": TEXT, "snapshot_uri": TEXT, "clip_uri": TEXT, "objects": LIST, "zone": LIST}
-_DOOR = {"card": TEXT, "person": TEXT, "door_state": TEXT, "method": TEXT, "work_order_id": TEXT}
+Fields = dict[str, tuple[type, ...]]
+NUMBER, TEXT, LIST = (int, float), (str,), (list,)
+_CAMERA: Fields = {
+    "confidence": NUMBER,
+    "channel_id": TEXT,
+    "snapshot_uri": TEXT,
+    "clip_uri": TEXT,
+    "objects": LIST,
+    "zone": LIST,
+}
+_DOOR: Fields = {"card": TEXT, "person": TEXT, "door_state": TEXT, "method": TEXT, "work_order_id": TEXT}
 
-KINDS: dict[str, dict[str, tuple[type, ...]]] = {
+KINDS: dict[str, Fields] = {
     **dict.fromkeys(
         (
             *("stream_offline", "stream_online", "occlusion", "intrusion", "loitering", "probe_operation", "manual_sampling"),
@@ -74,13 +82,16 @@ def decode_events(content_type: str, body: bytes) -> tuple[list[Event], list[Rej
     kind = content_type.split(";", 1)[0].strip().lower()
     if kind not in (JSON, NDJSON):
         raise Refused(f"content type {content_type!r} carries no events; send {JSON} or {NDJSON}")
-    rows, rejects = load_rows(body, lines=kind == NDJSON)
+    parsed = load_rows(body, lines=kind == NDJSON)
     events: list[Event] = []
-    for number, row, raw in rows:
+    rejects = list(parsed.rejects)
+    for number, (row, line) in enumerate(zip(parsed.rows, parsed.lines, strict=True)):
+        if row is REFUSED:
+            continue
         try:
             events.append(_event(row))
         except Fault as fault:
-            rejects.append(Reject(fault.reason, str(fault), as_bytes(row) if raw is None else raw, number, 1))
+            rejects.append(Reject(fault.reason, str(fault), as_bytes(row) if line is None else line, number, 1))
     return events, sorted(rejects, key=lambda reject: reject.frame)
 
 

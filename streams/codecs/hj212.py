@@ -19,7 +19,7 @@ from streams.codecs.hj212_area import Area
 from streams.codecs.hj212_encode import encode_frame
 from streams.codecs.hj212_names import Tables, load_tables, medium
 from streams.codecs.hj212_numbers import Int64
-from streams.codecs.hj212_pairs import Heads, Pairs, Resolve
+from streams.codecs.hj212_pairs import DATA, OTHER, Heads, Pairs, Resolve
 from streams.codecs.hj212_rows import Batch, Rest, text_of
 from streams.identity import content_id
 from streams.model import Decoded, Event, Readings, Reject, SeriesTable
@@ -81,22 +81,25 @@ class Hj212Decoder:
 
     def _route(self, frames: Sequence[bytes], arrived: Int64, rows: range, rest: Rest) -> Batch:
         """Sort frames by command: data frames into a batch, heartbeats into the counts, others into events."""
-        heads, areas = [], []
-        number = self._heads.number
+        heads, chosen, areas = [], [], []
+        known, learn, carries = self._heads.known, self._heads.learn, self._heads.carries
         for row in rows:
             raw = frames[row]
             mark = raw.find(b"CP=&&")
-            heads.append(number(raw, mark))
-            areas.append(raw[mark + 5 : -6] if raw[-6:-4] == b"&&" else _area(raw, mark))
-        known = self._heads.items
+            text = raw[27:mark] if raw.startswith(b"QN=", 6) and raw[26:27] == b";" else raw[6:mark]
+            head = known.get(text)
+            if head is None:
+                head = learn(raw, text)
+            heads.append(head)
+            if carries[head] == DATA:
+                chosen.append(row)
+                areas.append(raw[mark + 5 : -6] if raw[-6:-4] == b"&&" else _area(raw, mark))
+            elif carries[head] == OTHER:
+                rest.events.add(row)
         for head, count in Counter(heads).items():
-            self.commands[known[head].cn if head >= 0 else ""] += count
-        periods = {head: known[head].period if head >= 0 else "" for head in set(heads)}
-        data = [bool(periods[head]) for head in heads]
-        rest.events.update(row for row, head in zip(rows, heads, strict=True) if periods[head] == "")
-        chosen = np.flatnonzero(data)
-        kept = [area for area, wanted in zip(areas, data, strict=True) if wanted]
-        return Batch(frames, arrived, chosen + rows.start, np.array(heads, np.int64)[chosen], kept)
+            self.commands[self._heads.items[head].cn] += count
+        index = np.array(chosen, np.int64)
+        return Batch(frames, arrived, index, np.array(heads, np.int64)[index - rows.start], areas)
 
     def _keep(self, raw: bytes, index: int, arrived: int, events: list[Event], rest: Rest) -> None:
         """Keep a frame whole as an event `hj212.<CN>`, its data area as text; or refuse it if it has no header."""

@@ -41,8 +41,8 @@ class Area:
         self._merge_flags()
         self._refuse_untimed(of[good | (self._kind[of] == Kind.VALUE)])
         self._keep_notes()
-        good &= self._timed[rows.frame[of]]
-        of, value = of[good], value[good]
+        usable = np.flatnonzero(good & self._timed[rows.frame[of]])
+        of, value = of[usable], value[usable]
         series = self._series(pair[of])
         if (series < 0).any():
             self._rest.rejects.extend(rows.reject("too_many", row, batch) for row in of[series < 0].tolist())
@@ -79,7 +79,8 @@ class Area:
         of = np.flatnonzero(self._kind == Kind.FLAG)
         short = rows.end[of] - rows.eq[of] == 2
         letters = of[short]
-        rank = self._pairs.ranks[batch.head[rows.frame[letters]], rows.words.data[rows.eq[letters] + 1]]
+        dialect = self._pairs.dialect[batch.head[rows.frame[letters]]]
+        rank = self._pairs.ranks[dialect, rows.words.data[rows.eq[letters] + 1]]
         np.maximum.at(self._worst, self._slot[letters], rank)
         for row in of[~short].tolist():
             self._raise_flag(row)

@@ -7,7 +7,6 @@ exactly: a hash collision costs a probe and never confuses two series.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streams.codecs.hj212_numbers import Int64, UInt64
 
@@ -17,39 +16,41 @@ ABSENT = -1
 
 
 class Keys:
-    """Three-word keys → numbers. The third word of a key is never 0."""
+    """Three-word keys → numbers. The third word of a key is never 0: a row whose third word is 0 is free."""
 
-    __slots__ = ("_bits", "_count", "_slots", "_words")
+    __slots__ = ("_bits", "_count", "_rows")
 
     def __init__(self, bits: int = 12) -> None:
         self._bits = bits
         self._count = 0
-        self._words = np.zeros((3, 1 << bits), np.uint64)
-        self._slots = np.full(1 << bits, ABSENT, np.int32)
+        self._rows = np.zeros((1 << bits, 4), np.uint64)  # three words of key and the number: one cache line a look
 
     def __len__(self) -> int:
         """Return how many keys are known."""
         return self._count
 
-    def find(self, a: UInt64, b: UInt64, c: UInt64) -> NDArray[np.int32]:
+    def find(self, a: UInt64, b: UInt64, c: UInt64) -> Int64:
         """Return the numbers (k,) of keys, `ABSENT` for unknown ones."""
         slot = self._hash(a, b, c)
-        wa, wb, wc = self._words
-        hit = (wa[slot] == a) & (wb[slot] == b) & (wc[slot] == c)
-        found = np.where(hit, self._slots[slot], ABSENT)
+        row = self._rows.take(slot, axis=0)
+        hit = (row[:, 0] == a) & (row[:, 1] == b) & (row[:, 2] == c)
+        found: Int64 = row[:, 3].astype(np.int64)
+        if hit.all():
+            return found
         rest = np.flatnonzero(~hit)
-        rest = rest[self._slots[slot[rest]] != ABSENT]
+        found[rest] = ABSENT
+        rest = rest[row[rest, 2] != 0]
         while len(rest):
-            slot[rest] = (slot[rest] + 1) & (len(self._slots) - 1)
-            at = slot[rest]
-            hit = (wa[at] == a[rest]) & (wb[at] == b[rest]) & (wc[at] == c[rest])
-            found[rest[hit]] = self._slots[at[hit]]
-            rest = rest[~hit & (self._slots[at] != ABSENT)]
+            slot[rest] = (slot[rest] + 1) & (len(self._rows) - 1)
+            row = self._rows.take(slot[rest], axis=0)
+            hit = (row[:, 0] == a[rest]) & (row[:, 1] == b[rest]) & (row[:, 2] == c[rest])
+            found[rest[hit]] = row[hit, 3].astype(np.int64)
+            rest = rest[~hit & (row[:, 2] != 0)]
         return found
 
     def add(self, a: int, b: int, c: int, number: int) -> None:
         """Give a key that is not yet known its number."""
-        if self._count * 4 >= len(self._slots):
+        if self._count * 5 >= len(self._rows):
             self._grow()
         self._place(a, b, c, number)
         self._count += 1
@@ -57,10 +58,9 @@ class Keys:
     def _place(self, a: int, b: int, c: int, number: int) -> None:
         mixed = (a * _MIX[0] ^ b * _MIX[1] ^ c * _MIX[2]) & _WORD
         slot = ((mixed ^ mixed >> 29) * _MIX[0] & _WORD) >> (64 - self._bits)
-        while self._slots[slot] != ABSENT:
-            slot = (slot + 1) & (len(self._slots) - 1)
-        self._words[:, slot] = a, b, c
-        self._slots[slot] = number
+        while self._rows[slot, 2]:
+            slot = (slot + 1) & (len(self._rows) - 1)
+        self._rows[slot] = a, b, c, number
 
     def _hash(self, a: UInt64, b: UInt64, c: UInt64) -> Int64:
         """Return the slots (k,) where keys are looked for first; `_place` computes the same for one key."""
@@ -71,12 +71,10 @@ class Keys:
         return slot
 
     def _grow(self) -> None:
-        words, slots = self._words, self._slots
-        self._bits += 2
-        self._words = np.zeros((3, 1 << self._bits), np.uint64)
-        self._slots = np.full(1 << self._bits, ABSENT, np.int32)
-        used = np.flatnonzero(slots != ABSENT)
-        for (a, b, c), number in zip(words[:, used].T.tolist(), slots[used].tolist(), strict=True):
+        rows = self._rows
+        self._bits += 1
+        self._rows = np.zeros((1 << self._bits, 4), np.uint64)
+        for a, b, c, number in rows[rows[:, 2] != 0].tolist():
             self._place(a, b, c, number)
 
 

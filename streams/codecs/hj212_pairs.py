@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from connectors.hj212.header import HeaderError, Version, parse
 from streams.codecs.hj212_keys import ABSENT, Keys, first_of_each
@@ -25,55 +24,53 @@ Resolve = Callable[[str, str], tuple[str, str]]
 SERIES_PER_SITE = 8192
 """A sender that makes up names without end stops being numbered here; a real MN has 156 series at most."""
 
+DATA, OTHER, LIFE = 0, 1, 2
 _WIDE = 16
 _RANK = {flag: rank for rank, flag in enumerate(SEVERITY)}
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """One kind of frame of one device. `period` is empty for commands without readings, None for heartbeats."""
+    """One kind of frame of one device. `period` is empty for commands without readings."""
 
     mn: str
     st: str
     cn: str
     version: Version
-    period: str | None
+    period: str
+
+    @property
+    def carries(self) -> int:
+        """Return what the frames carry: `DATA`, `OTHER` or nothing (`LIFE`)."""
+        return DATA if self.period else LIFE if self.cn in HEARTBEATS else OTHER
 
 
 class Heads:
-    """Headers, read once: the bytes between the QN and the data area repeat from frame to frame."""
+    """Headers, read once: the bytes between the QN and the data area repeat from frame to frame (`known`: bytes → number)."""
 
-    __slots__ = ("_by_bytes", "_by_head", "items")
+    __slots__ = ("_by_head", "carries", "items", "known")
 
-    UNREADABLE = -1
     _KNOWN = 100_000
 
     def __init__(self) -> None:
-        self.items: list[Head] = []
+        self.items = [Head("", "", "", "2005", "")]
+        self.carries = [OTHER]
         self._by_head: dict[Head, int] = {}
-        self._by_bytes: dict[bytes, int] = {}
+        self.known: dict[bytes, int] = {}
 
-    def number(self, raw: bytes, mark: int) -> int:
-        """Return the number of the head of a frame whose data area opens at `mark`, or `UNREADABLE`."""
-        text = raw[27:mark] if raw[6:9] == b"QN=" and raw[26:27] == b";" else raw[6:mark]
-        found = self._by_bytes.get(text)
-        if found is not None:
-            return found
-        if len(self._by_bytes) >= self._KNOWN:
-            self._by_bytes.clear()
-        found = self._by_bytes[text] = self._learn(raw)
-        return found
-
-    def _learn(self, raw: bytes) -> int:
+    def learn(self, raw: bytes, text: bytes) -> int:
+        """Read the head of a frame, remember it under `text`, and return its number, 0 if it cannot be read."""
+        if len(self.known) >= self._KNOWN:
+            self.known.clear()
         try:
             header = parse(raw[6:])
         except HeaderError:
-            return self.UNREADABLE
-        period = None if header.cn in HEARTBEATS else PERIOD.get(header.cn, "")
-        head = Head(header.mn, header.st, header.cn, header.version, period)
-        found = self._by_head.setdefault(head, len(self.items))
+            return 0
+        head = Head(header.mn, header.st, header.cn, header.version, PERIOD.get(header.cn, ""))
+        found = self.known[text] = self._by_head.setdefault(head, len(self.items))
         if found == len(self.items):
             self.items.append(head)
+            self.carries.append(head.carries)
         return found
 
 
@@ -81,7 +78,7 @@ class Pairs:
     """The pairs seen so far, as columns of length p.
 
     kind (p,) uint8 `Kind` · local (p,) int64 number of the factor among those of its head · series (p,) int64, -1 until numbered
-    · factors (h,) int64 factors per head · ranks (h, 256) uint8 severity of a one-letter flag.
+    · factors (h,) int64 factors per head · dialect (h,) int64 which row of `ranks` (d, 256) holds the severities of its letters.
     """
 
     def __init__(self, heads: Heads, tables: Tables, resolve: Resolve, table: SeriesTable) -> None:
@@ -90,7 +87,7 @@ class Pairs:
         self._long: dict[tuple[int, bytes], int] = {}
         self._names: list[SeriesKey] = []
         self._locals: dict[tuple[int, str], int] = {}
-        self._letters: dict[tuple[str, str], NDArray[np.uint8]] = {}
+        self._dialects: dict[tuple[str, Version], int] = {}
         self._sites: defaultdict[str, set[SeriesKey]] = defaultdict(set)
         self._counted = 0
         self._new: list[tuple[Kind, int]] = []
@@ -98,6 +95,7 @@ class Pairs:
         self.local = np.empty(0, np.int64)
         self.series = np.empty(0, np.int64)
         self.factors = np.empty(0, np.int64)
+        self.dialect = np.empty(0, np.int64)
         self.ranks = np.empty((0, 256), np.uint8)
 
     def __len__(self) -> int:
@@ -111,14 +109,18 @@ class Pairs:
 
     def _know_heads(self) -> None:
         """Make room for heads that came since the last batch."""
-        for head in self._heads.items[len(self.factors) :]:
+        fresh = self._heads.items[len(self.factors) :]
+        if not fresh:
+            return
+        for head in fresh:
             dialect = (head.st, head.version)
-            letters = self._letters.get(dialect)
-            if letters is None:
+            if dialect not in self._dialects:
+                self._dialects[dialect] = len(self._dialects)
                 flags = [_RANK[self._tables.flag(*dialect, chr(letter))] for letter in range(256)]
-                letters = self._letters[dialect] = np.array(flags, np.uint8)
-            self.ranks = np.vstack([self.ranks, letters])
-            self.factors = np.append(self.factors, 0)
+                self.ranks = np.vstack([self.ranks, np.array(flags, np.uint8)])
+        numbers = [self._dialects[head.st, head.version] for head in fresh]
+        self.dialect = np.append(self.dialect, np.array(numbers, np.int64))
+        self.factors = np.append(self.factors, np.zeros(len(fresh), np.int64))
 
     def numbers(self, words: Words, start: Int64, end: Int64, head: Int64) -> Int64:
         """Return the pair numbers (k,) of names [start, end) sent under `head` (k,), learning new ones in row order."""
@@ -131,7 +133,7 @@ class Pairs:
         found = self._keys.find(first, second, owner)
         unknown = np.flatnonzero(found == ABSENT)
         if not len(unknown):
-            return found.astype(np.int64)
+            return found
         wide = length[unknown] > _WIDE
         narrow = unknown[~wide]
         fresh = narrow[first_of_each(first[narrow], second[narrow], owner[narrow])]
@@ -145,7 +147,7 @@ class Pairs:
                 self._keys.add(int(first[row]), int(second[row]), int(owner[row]), self._learn(of, name))
         found[narrow] = self._keys.find(first[narrow], second[narrow], owner[narrow])
         self._settle()
-        return found.astype(np.int64)
+        return found
 
     def number_series(self, rows: Int64) -> None:
         """Give the series of pairs `rows` (k,) their numbers, in row order; a site that has too many stays at -1."""

@@ -99,7 +99,7 @@ def cut(batch: Batch, rest: Rest) -> Rows:
     if regular.all():
         return rows
     _read_odd(data, rows, batch, rest)
-    keep = eq >= 0
+    keep = np.flatnonzero(eq >= 0)
     return Rows(words, start[keep], eq[keep], dot[keep], end[keep], frame[keep])
 
 

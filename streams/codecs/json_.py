@@ -7,20 +7,36 @@ parser; only a body it refuses is read again piece by piece, to find the faulty 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import orjson
+import pyarrow as pa  # type: ignore[import-untyped]
 
+from streams.codecs.columns import OPTIONAL, REQUIRED, decode_table
 from streams.codecs.rows import Fault, Rows, to_dicts
 from streams.model import Decoded, Readings, Reject, SeriesTable
 
 BLANK = b" \t\r\n"
 BOM = b"\xef\xbb\xbf"
+COLUMNS_FROM = 64
+"""Bodies from this many rows are tried as columns first."""
 DEEP = 64
 """A reading is flat; deeper nesting than this is an attack on the parser, not data."""
 
-Row = tuple[int, Any, bytes | None]
-"""Number of a row, its parsed value, and its bytes if it stood on a line of its own."""
+REFUSED = object()
+"""Stands among the parsed rows for one that is not JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The rows of a body by their number, the line of each if it has one, and what is not JSON."""
+
+    rows: list[Any]
+    lines: Sequence[bytes | None]
+    rejects: list[Reject]
 
 
 def decode(body: bytes, table: SeriesTable, arrived: int, *, record: int = -1) -> Decoded:
@@ -28,22 +44,42 @@ def decode(body: bytes, table: SeriesTable, arrived: int, *, record: int = -1) -
 
     `arrived` ms UTC log time. With `record` ≥ 0 readings and rejects carry that record index as `frame`; else their row number.
     """
-    return _decode(body, Rows(table, arrived, record), lines=False)
+    return _decode(body, table, arrived, record, lines=False)
 
 
 def decode_ndjson(body: bytes, table: SeriesTable, arrived: int, *, record: int = -1) -> Decoded:
     """Decode one Reading a line; blank lines are skipped, rows are numbered without them. Arguments as `decode`."""
-    return _decode(body, Rows(table, arrived, record), lines=True)
+    return _decode(body, table, arrived, record, lines=True)
 
 
-def _decode(body: bytes, rows: Rows, *, lines: bool) -> Decoded:
-    found, rejects = load_rows(body, lines=lines)
-    for reject in rejects:
+def _decode(body: bytes, table: SeriesTable, arrived: int, record: int, *, lines: bool) -> Decoded:
+    parsed = load_rows(body, lines=lines)
+    if not parsed.rejects and len(parsed.rows) >= COLUMNS_FROM:
+        decoded = _by_columns(parsed.rows, table, arrived, record)
+        if decoded is not None:
+            return decoded
+    rows = Rows(table, arrived, record)
+    for reject in parsed.rejects:
         rows.refuse(reject.reason, reject.detail, reject.raw, reject.frame, reject.rows)
-    if rejects or not rows.add_clean([row for _, row, _ in found]):
-        for number, row, raw in found:
-            rows.add(number, row, raw)
+    for number, (row, line) in enumerate(zip(parsed.rows, parsed.lines, strict=True)):
+        if row is not REFUSED:
+            rows.add(number, row, line)
     return rows.done()
+
+
+def _by_columns(rows: list[Any], table: SeriesTable, arrived: int, record: int) -> Decoded | None:
+    """Decode faultless rows as columns; None if any is faulty, for the row path to say which and why."""
+    try:
+        columns = {name: pa.array([row[name] for row in rows], pa.string()) for name in REQUIRED if name != "value"}
+        columns |= {name: pa.array([row.get(name) for row in rows], pa.string()) for name in OPTIONAL}
+        value = [row["value"] for row in rows]
+        if not set(map(type, value)) <= {int, float}:
+            return None
+        columns["value"] = pa.array(np.asarray(value, np.float64))
+        decoded = decode_table(pa.table(columns), table, arrived, record=record)
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
+        return None
+    return None if decoded.rejects else decoded
 
 
 def encode(readings: Readings, table: SeriesTable) -> bytes:
@@ -56,33 +92,35 @@ def encode_ndjson(readings: Readings, table: SeriesTable) -> bytes:
     return b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in to_dicts(readings, table))
 
 
-def load_rows(body: bytes, *, lines: bool) -> tuple[list[Row], list[Reject]]:
-    """Parse a body, whole or by line, into numbered rows; what is not JSON is a Reject (rows = 0 for a whole body)."""
+def load_rows(body: bytes, *, lines: bool) -> Parsed:
+    """Parse a body, whole or by line; what is not JSON is a Reject (its rows = 0 for a whole body)."""
     body = body.removeprefix(BOM)
     if lines:
         return _load_lines([line for line in (part.strip(BLANK) for part in body.split(b"\n")) if line])
     try:
         found = _load(body)
     except Fault as fault:
-        return [], [Reject(fault.reason, str(fault), body, 0, 0)]
-    return [(number, row, None) for number, row in enumerate(found if isinstance(found, list) else [found])], []
+        return Parsed([], [], [Reject(fault.reason, str(fault), body, 0, 0)])
+    rows = found if isinstance(found, list) else [found]
+    return Parsed(rows, [None] * len(rows), [])
 
 
-def _load_lines(lines: list[bytes]) -> tuple[list[Row], list[Reject]]:
+def _load_lines(lines: list[bytes]) -> Parsed:
     try:
         found = orjson.loads(b"[" + b",".join(lines) + b"]")
     except orjson.JSONDecodeError:
         found = []
     if len(found) == len(lines) and all(line[:1] == b"{" and line[-1:] == b"}" for line in lines):
-        return [(number, row, line) for number, (row, line) in enumerate(zip(found, lines, strict=True))], []
-    rows: list[Row] = []
+        return Parsed(found, lines, [])
+    rows: list[Any] = []
     rejects: list[Reject] = []
     for number, line in enumerate(lines):
         try:
-            rows.append((number, _load(line), line))
+            rows.append(_load(line))
         except Fault as fault:
+            rows.append(REFUSED)
             rejects.append(Reject(fault.reason, str(fault), line, number, 1))
-    return rows, rejects
+    return Parsed(rows, lines, rejects)
 
 
 def _load(text: bytes) -> Any:

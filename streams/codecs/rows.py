@@ -11,7 +11,6 @@ import re
 from array import array
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -44,8 +43,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?\Z", re.ASCII)
-_NAME = re.compile(r"[^\x00-\x1f\x7f/]{1,128}\Z")
-_COLUMNS = itemgetter("site", "point", "factor", "period", "stat", "time", "value", "flag")
+_NAME = re.compile(r"[^\x00-\x1f\x7f/\ud800-\udfff]{1,128}\Z")
 _STAT = re.compile(r"[a-z0-9_]{1,32}\Z", re.ASCII)
 
 
@@ -87,7 +85,7 @@ def check_name(field: str, text: Any) -> str:
     if not isinstance(text, str):
         raise Fault("wrong_type", f"{field} must be text, not {type(text).__name__}")
     if not _NAME.match(text):
-        raise Fault("bad_name", f"{field} {text[:40]!r} must be 1–128 characters without `/` and control characters")
+        raise Fault("bad_name", f"{field} {text[:40]!r} must be 1–128 characters, none of them `/`, a control or a surrogate")
     return text
 
 
@@ -158,27 +156,6 @@ class Rows:
             self._take(number, row)
         except Fault as fault:
             self.refuse(fault.reason, str(fault), as_bytes(row) if raw is None else raw, number)
-
-    def add_clean(self, rows: list[Any]) -> bool:
-        """Take all rows at once if each is a complete and faultless reading; else take none of them and return False."""
-        try:
-            columns = list(zip(*map(_COLUMNS, rows), strict=True)) if rows else [()] * 8
-            names = list(zip(*columns[:5], strict=True))
-            keys = {name: self._key(*name) for name in dict.fromkeys(names)}
-            times = {text: parse_time(text) for text in dict.fromkeys(columns[5])}
-            flags = {flag: check_flag(flag) for flag in dict.fromkeys(columns[7])}
-            value = np.asarray(columns[6], np.float64)
-        except (KeyError, TypeError, ValueError, OverflowError):  # the row path says which row and why
-            return False
-        if not np.isfinite(value).all() or not set(map(type, columns[6])) <= {int, float}:
-            return False
-        ids = {name: self._table.id(key) for name, key in keys.items()}
-        self._series.extend(map(ids.__getitem__, names))
-        self._time.extend(map(times.__getitem__, columns[5]))
-        self._value.frombytes(value.tobytes())
-        self._flag.extend(map(flags.__getitem__, columns[7]))
-        self._frame.extend([self._record] * len(rows) if self._record >= 0 else range(len(rows)))
-        return True
 
     def refuse(self, reason: str, detail: str, raw: bytes, number: int, rows: int = 1) -> None:
         """Put a row (or, with `rows` 0, a whole body) aside."""

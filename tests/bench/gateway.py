@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import multiprocessing
 import resource
@@ -34,6 +35,7 @@ from connectors.hj212.frame import Frame  # noqa: E402
 from connectors.hj212.header import Header  # noqa: E402
 from connectors.hj212.server import Gateway  # noqa: E402
 from connectors.log_writer import LogWriter  # noqa: E402
+from connectors.process import prepare_io_process  # noqa: E402
 from connectors.sqlite_log import SqliteLog  # noqa: E402
 
 BUDGET_MS = 200.0
@@ -47,9 +49,8 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def raise_files() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def rss_mb() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def upload(number: int, mn: str) -> bytes:
@@ -65,13 +66,12 @@ async def serve_gateway(folder: str, pipe: Connection) -> None:
 
     gateway = Gateway(accept, clock=now_ms, device=lambda _: DeviceSettings(known=True))
     pipe.send(await gateway.listen("127.0.0.1", 0))
-    while not pipe.poll():
-        await asyncio.sleep(0.1)
+    await asyncio.to_thread(pipe.recv)  # until the load is through
     cpu = time.process_time()
     books = gateway.counters.snapshot()
     await gateway.close()
     await writer.close()
-    pipe.send({"books": books, "commits": writer.commits, "logged": log.end(), "cpu_s": cpu})
+    pipe.send({"books": books, "commits": writer.commits, "logged": log.end(), "cpu_s": round(cpu, 2), "rss_mb": rss_mb()})
     log.close()
 
 
@@ -85,20 +85,21 @@ class Bare(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         *lines, self.rest = (self.rest + data).split(b"\r\n")
         for line in lines:
-            self.transport.write(b"##0087QN=%b;ST=91;CN=9014;PW=123456;MN=%024d;Flag=4;CP=&&&&0000\r\n" % (line[QN_AT : QN_AT + QN_LEN], 0))
+            self.transport.write(
+                b"##0087QN=%b;ST=91;CN=9014;PW=123456;MN=%024d;Flag=4;CP=&&&&0000\r\n" % (line[QN_AT : QN_AT + QN_LEN], 0)
+            )
 
 
 async def serve_bare(_folder: str, pipe: Connection) -> None:
     server = await asyncio.get_running_loop().create_server(Bare, "127.0.0.1", 0, backlog=4096)
     pipe.send(server.sockets[0].getsockname()[1])
-    while not pipe.poll():
-        await asyncio.sleep(0.1)
-    pipe.send({"cpu_s": time.process_time()})
+    await asyncio.to_thread(pipe.recv)  # until the load is through
+    pipe.send({"cpu_s": round(time.process_time(), 2), "rss_mb": rss_mb()})
     server.close()
 
 
 def server_main(serve: Callable[[str, Connection], Any], folder: str, pipe: Connection) -> None:
-    raise_files()
+    prepare_io_process()
     asyncio.run(serve(folder, pipe))
 
 
@@ -113,7 +114,7 @@ class Device(asyncio.Protocol):
     sent: dict[bytes, float]
     took: list[float]
 
-    def __init__(self, sent: dict[bytes, float], took: list[float], answered: Callable[[], None] | None = None) -> None:
+    def __init__(self, sent: dict[bytes, float], took: list[float], answered: Callable[[], None]) -> None:
         self.sent, self.took, self.answered = sent, took, answered
         self.rest = b""
 
@@ -125,8 +126,7 @@ class Device(asyncio.Protocol):
         *lines, self.rest = (self.rest + data).split(b"\r\n")
         for line in lines:
             self.took.append(at - self.sent.pop(line[QN_AT : QN_AT + QN_LEN]))
-            if self.answered is not None:
-                self.answered()
+            self.answered()
 
 
 async def dial(port: int, count: int, make: Callable[[], Device]) -> list[Device]:
@@ -142,21 +142,21 @@ async def steady(port: int, connections: int, rate: float, seconds: float) -> di
     sent: dict[bytes, float] = {}
     took: list[float] = []
     begun = time.perf_counter()
-    devices = await dial(port, connections, lambda: Device(sent, took))
-    connected = time.perf_counter() - begun
     total = int(rate * seconds)
+    through = asyncio.Event()
+    devices = await dial(port, connections, lambda: Device(sent, took, lambda: through.set() if len(took) == total else None))
+    connected = time.perf_counter() - begun
     frames = [upload(i, f"{i % connections:024d}") for i in range(total)]
     start = time.perf_counter()
     for i, frame in enumerate(frames):
-        while (wait := start + i / rate - time.perf_counter()) > 0:
+        if (wait := start + i / rate - time.perf_counter()) > 0:
             await asyncio.sleep(wait)
         sent[frame[QN_AT : QN_AT + QN_LEN]] = start + i / rate  # as scheduled: a stalled client hides no latency
         devices[i % connections].transport.write(frame)
         if i % 50 == 0:
             await asyncio.sleep(0)
-    deadline = time.perf_counter() + 30
-    while sent and time.perf_counter() < deadline:
-        await asyncio.sleep(0.01)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(through.wait(), 30)
     elapsed = time.perf_counter() - start
     for device in devices:
         device.transport.abort()
@@ -185,8 +185,8 @@ async def flood(port: int, connections: int, total: int, window: int = 64) -> di
         await slots.acquire()
         sent[frame[QN_AT : QN_AT + QN_LEN]] = time.perf_counter()
         devices[i % connections].transport.write(frame)
-    while sent:
-        await asyncio.sleep(0.001)
+    for _ in range(connections * window):  # all slots free = all answered
+        await slots.acquire()
     elapsed = time.perf_counter() - start
     for device in devices:
         device.transport.abort()
@@ -213,9 +213,11 @@ def against(serve: Callable[[str, Connection], Any], load: Callable[[int], Any])
     return result
 
 
-def run(connections: int = 10_000, rate: float = 1_000, seconds: float = 20, *, burn: bool = False, floods: int = 50_000) -> dict[str, Any]:
+def run(
+    connections: int = 10_000, rate: float = 1_000, seconds: float = 20, *, burn: bool = False, floods: int = 50_000
+) -> dict[str, Any]:
     """Measure the gateway and its reference; return everything, with the verdict on the budget."""
-    raise_files()
+    prepare_io_process()
     burner = multiprocessing.get_context("spawn").Process(target=burn_main)
     if burn:
         burner.start()

@@ -82,4 +82,5 @@ def desk_page(chromium: Any, address: str) -> Iterator[Page]:
     made = Page(chromium, address)
     yield made
     made.context.close()
-    assert made.faults == []
+    refusals = "the server responded with a status of 409"  # the browser's own note on what a test refuses on purpose
+    assert [fault for fault in made.faults if refusals not in fault] == []

@@ -41,8 +41,8 @@ def test_a_file_that_is_no_database_is_lost(tmp_path: Path) -> None:
         Desk(f"sqlite:///{tmp_path}/desk.sqlite", clock=lambda: T0)
 
 
-def test_the_file_is_written_ahead_and_synced(desk: Desk) -> None:
-    with desk._db.read() as tx:
+def test_the_file_is_written_ahead_and_synced(tmp_path: Path) -> None:
+    with Desk(f"sqlite:///{tmp_path}/desk.sqlite", clock=lambda: T0) as desk, desk._db.read() as tx:
         found = [tx.conn.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous", "foreign_keys")]
     assert found == ["wal", 2, 1]
 

@@ -50,7 +50,7 @@ def told(bodies: list[dict[str, Any]], cuts: list[int]) -> dict[str, list[tuple[
     return tables
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(histories(), st.randoms(use_true_random=False), st.lists(st.integers(0, 40), max_size=3))
 def test_any_order_and_any_repetition_give_the_same_tables(
     bodies: list[dict[str, Any]], rng: random.Random, cuts: list[int]
@@ -62,7 +62,7 @@ def test_any_order_and_any_repetition_give_the_same_tables(
 
 def test_only_a_greater_sequence_replaces(desk: Desk) -> None:
     assert desk.project(outputs(alert(seq=5, level=2)), 1) == 1
-    assert desk.project(outputs(alert(seq=4, level=1), alert(seq=5, level=4)), 2) == 0
+    assert desk.project(outputs(alert(seq=4, level=4), alert(seq=5, level=3)), 2) == 0
     assert [one["level"] for one in desk.alerts()] == [2]
 
 

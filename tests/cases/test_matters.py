@@ -154,6 +154,6 @@ def test_cases_are_listed_newest_first_with_the_moves_of_a_role(desk: Desk, cloc
     assert desk.case("案-2026-000009") is None
     row = desk.lead("l2")
     assert row is not None
-    assert (row["case"]["number"], row["alert_rows"]) == ("案-2026-000002", [])
+    assert (row["case"]["number"], [one["id"] for one in row["alert_rows"]]) == ("案-2026-000002", ["a1"])
     assert desk.lead("l9") is None
     assert desk.leads(site="S2", state="cased", level=1)[0]["id"] == "l2"

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
+import tempfile
 from collections.abc import Sequence
+from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -108,14 +112,28 @@ PEOPLE = (
 )
 
 
+@cache
+def empty_desk() -> bytes:
+    """Migrate once; every world starts from a copy."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "desk.sqlite"
+        with Desk(f"sqlite:///{path}", clock=lambda: NOW) as desk:
+            desk.put_people(PEOPLE)
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return path.read_bytes()
+
+
 class World:
     """The parts of a console under test, with a clock that stands until it is moved."""
 
     def __init__(self, folder: Path) -> None:
         self.now = NOW
         self.stop = False
-        self.desk = Desk(f"sqlite:///{folder / 'desk.sqlite'}", clock=lambda: self.now)
-        self.desk.put_people(PEOPLE)
+        path = folder / "desk.sqlite"
+        if not path.exists():
+            path.write_bytes(empty_desk())
+        self.desk = Desk(f"sqlite:///{path}", clock=lambda: self.now, migrate=False)
         self.offered = 0
         self.app = create_app(
             self.desk, Curves(), clock=lambda: self.now, registry=registry, title="示范市",

@@ -68,6 +68,13 @@ def test_the_interval_is_learnt_from_what_comes_regularly():
     assert point.tick(3 + 20) == 2.0
 
 
+def test_two_alike_gaps_are_not_yet_regular():
+    point = Point()
+    for minute in range(3):
+        point.hear(minute)
+    assert point.interval_in_use == HOUR
+
+
 def test_frames_of_one_hour_in_one_burst_teach_an_hour():
     point = Point()
     for hour in range(6):

@@ -61,6 +61,12 @@ def test_nothing_is_said_before_twelve_values():
     assert expected[12] == 10.0
 
 
+def test_the_ring_holds_the_previous_twelve_and_only_those():
+    values = np.round(np.random.default_rng(5).normal(50.0, 20.0, 80), 1)
+    _, expected = scores(values)
+    assert np.allclose(expected[12:], [np.median(values[i - 12 : i]) for i in range(12, 80)], rtol=1e-14)
+
+
 def test_thirty_percent_of_the_limit_is_the_least_step():
     score, _ = scores([10.0] * 12 + [25.0, 25.1], limit=50.0)
     assert score[12] == pytest.approx(1.0)

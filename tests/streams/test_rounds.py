@@ -133,6 +133,11 @@ def test_an_empty_batch_is_no_step():
     assert (len(score), len(expected), detector.sizes) == (0, 0, [])
 
 
+def test_a_negative_member_is_named():
+    with pytest.raises(ValueError, match="not -1"):
+        run(Chain(), Slab("s", Chain.record), *batch([0, -1]))
+
+
 def test_wrong_shapes_are_named():
     members, time, values = batch([0, 1])
     with pytest.raises(ValueError, match=r"chain: 2 rows, time \(2,\), values \(2, 1\)"):

@@ -30,6 +30,14 @@ def test_growing_keeps_what_was_there():
     assert [int(slab.data["n"][n - 1]) for n in (1, 63, 64, 65, 1000, 70_000)] == [1, 63, 64, 65, 1000, 70_000]
 
 
+def test_growing_row_by_row_moves_the_rows_few_times():
+    slab, places = Slab("s", RECORD), set()
+    for n in range(1, 20_000):
+        slab.rows(n)
+        places.add(slab.data.__array_interface__["data"][0])
+    assert len(places) < 20
+
+
 def test_rows_never_shrinks():
     slab = Slab("s", RECORD)
     slab.rows(5)
@@ -46,6 +54,17 @@ def test_gather_is_a_copy_and_scatter_marks_only_its_chunk():
     slab.scatter(np.array([3]), got)
     assert slab.data["x"][3] == 1.5
     assert list(chunks(slab)) == [1]
+
+
+def test_borrow_is_gather_without_new_memory():
+    slab = Slab("s", RECORD)
+    slab.rows(6)
+    slab.data["n"][:] = range(6)
+    first = slab.borrow(np.array([5, 0, 5]))
+    assert first["n"].tolist() == [5, 0, 5]
+    assert slab.borrow(np.array([2, 1]))["n"].tolist() == [2, 1]
+    assert first["n"].tolist() == [2, 1, 5]
+    assert slab.data["n"].tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_touch_marks_after_a_change_in_place():

@@ -15,6 +15,7 @@ class World:
         self.asked: list[Span] = []
         self.now = 1_000_000
         self.fault = ""
+        self.thrice = asyncio.Event()
         self.at_once = self.most = 0
 
     async def ask(self, span: Span) -> Outcome:
@@ -23,6 +24,8 @@ class World:
         await asyncio.sleep(0)
         self.at_once -= 1
         self.asked.append(span)
+        if len(self.asked) == 3:
+            self.thrice.set()
         return Outcome(span.mn, span.cn, "qn", fault=self.fault)
 
     def repair(self, limits: RepairLimits | None = None) -> GapRepair:
@@ -87,8 +90,7 @@ def test_run_looks_again_until_told_to_stop() -> None:
         world, stop = World(), asyncio.Event()
         world.missing = [Span("A", "2061", 0, 3)]
         running = asyncio.ensure_future(world.repair(RepairLimits(every=1, again=0, attempts=3)).run(stop))
-        while len(world.asked) < 3:
-            await asyncio.sleep(0.001)
+        await asyncio.wait_for(world.thrice.wait(), 5)
         stop.set()
         await asyncio.wait_for(running, 5)
         assert len(world.asked) == 3

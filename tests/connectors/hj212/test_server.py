@@ -93,7 +93,7 @@ async def dialled(port: int, **kwargs: Any) -> AsyncIterator[Device]:
 
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(5):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 — the books have no bell
             await asyncio.sleep(0.002)
 
 
@@ -118,7 +118,9 @@ def test_the_answer_comes_after_durability_with_the_qn_of_the_request() -> None:
     scene(play)
 
 
-@pytest.mark.parametrize(("flag", "forced", "answered"), [(5, False, True), (4, False, False), (None, False, False), (None, True, True)])
+@pytest.mark.parametrize(
+    ("flag", "forced", "answered"), [(5, False, True), (4, False, False), (None, False, False), (None, True, True)]
+)
 def test_an_answer_is_given_only_where_flag_bit_a_or_the_device_asks(flag: int | None, forced: bool, answered: bool) -> None:
     async def play() -> None:
         store = Store()
@@ -151,7 +153,8 @@ def test_many_devices_share_a_socket_and_an_unknown_one_is_stored_and_answered_t
 
 
 @pytest.mark.parametrize(
-    ("error", "fate"), [(Retry("full"), "retry"), (Refused("no"), "refused"), (ZeroDivisionError(), "failed"), (Lost("gone"), "lost")]
+    ("error", "fate"),
+    [(Retry("full"), "retry"), (Refused("no"), "refused"), (ZeroDivisionError(), "failed"), (Lost("gone"), "lost")],
 )
 def test_what_is_not_stored_is_not_answered_but_counted_and_its_repetition_is(
     error: Exception, fate: str, caplog: pytest.LogCaptureFixture
@@ -302,7 +305,7 @@ def test_an_endless_line_costs_bounded_memory_and_the_connection() -> None:
                     device.writer.write(b"x" * 65_536)
                     await device.writer.drain()
             await until(lambda: gateway.counters.closed["noise"])
-            assert max(len(chunk.raw) for chunk in store.bad) < 20_000
+            assert max(len(chunk.raw) for chunk in store.bad) <= 16_384 + 10_240
             assert sum(len(chunk.raw) for chunk in store.bad) < 500_000
 
     scene(play)
@@ -370,15 +373,15 @@ def test_reading_pauses_while_too_much_waits_to_be_durable() -> None:
         store = Store()
         store.open.clear()
         async with serving(store, limits=GatewayLimits(in_flight=10)) as (gateway, port), dialled(port) as device:
-            frames = b"".join(upload(qn=f"20160824{i:09d}") for i in range(20_000))
+            frames = b"".join(upload(qn=f"20160824{i:09d}") for i in range(5_000))
             device.writer.write(frames)
             await until(lambda: gateway.counters.read >= 10)
             await asyncio.sleep(0.05)
             stuck = gateway.counters.read
             await asyncio.sleep(0.05)
-            assert gateway.counters.read == stuck < 20_000
+            assert gateway.counters.read == stuck < 5_000
             store.open.set()
-            await until(lambda: gateway.counters.accepted == 20_000 or not _drain(device))
+            await until(lambda: gateway.counters.accepted == 5_000 or not _drain(device))
 
     scene(play)
 
@@ -441,7 +444,22 @@ def test_one_device_on_two_sockets_commands_go_where_it_spoke_last() -> None:
 def test_tls_carries_the_same_frames(tmp_path: Path) -> None:
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost"],
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            key,
+            "-out",
+            cert,
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+        ],
         check=True,
         capture_output=True,
     )

@@ -1,0 +1,76 @@
+"""Parquet folders: Arrow tables enter as one file each, written whole or not at all; DuckDB reads them back.
+
+A file's name is the caller's and fixes its identity: writing it again replaces it with the same content, so a crash between
+writing and forgetting costs nothing. Small files of a folder are merged now and then.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from connectors.core import Lost, Retry
+
+MANY = 24
+"""Small files in one folder before they are merged."""
+SMALL = 8 << 20
+"""Bytes below which a file counts as small."""
+
+
+class ParquetFolder:
+    """Parquet files under `folder`, one sub-folder a day."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, day: str, name: str, table: pa.Table) -> Path:
+        """Write `table` as `day`/`name`.parquet, durable on return. Raises Retry if the disk is full."""
+        target = self.folder / day / f"{name}.parquet"
+        part = target.with_suffix(".part")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table, part, compression="zstd")
+            with part.open("rb") as handle:
+                os.fsync(handle.fileno())
+            part.replace(target)
+        except OSError as error:
+            raise Retry(f"{target}: cannot be written ({error}); free some space, nothing is lost until then", 10) from error
+        return target
+
+    def merge(self, day: str, order: list[str]) -> None:
+        """Merge the small files of a day into one, sorted by `order`, when there are many."""
+        small = sorted(p for p in (self.folder / day).glob("*.parquet") if p.stat().st_size < SMALL)
+        if len(small) < MANY:
+            return
+        merged = pa.concat_tables([pq.read_table(p) for p in small], promote_options="permissive")
+        name = f"{small[0].stem.split('-')[0]}-{small[-1].stem.split('-')[-1]}"
+        self.write(day, f"{name}-merged", merged.sort_by([(column, "ascending") for column in order]))
+        for path in small:
+            path.unlink(missing_ok=True)
+
+    def query(self, sql: str, parameters: list[Any], extra: Mapping[str, pa.Table] | None = None) -> pa.Table:
+        """Run `sql` over `files` (all Parquet rows) and the tables of `extra`. Raises Lost if a file is damaged.
+
+        A file that a merge removed while it was read is no damage: the query is tried again.
+        """
+        for _attempt in range(3):
+            files = [str(p) for p in sorted(self.folder.glob("*/*.parquet"))]
+            with duckdb.connect() as db:
+                db.execute("SET threads = 1")
+                for name, table in (extra or {}).items():
+                    db.register(name, table)
+                source = "read_parquet($files, union_by_name = true)" if files else "(SELECT * FROM pending WHERE false)"
+                text = sql.replace("{files}", source.replace("$files", repr(files)))
+                try:
+                    return db.execute(text, parameters).to_arrow_table()
+                except duckdb.IOException:
+                    continue
+                except duckdb.Error as error:
+                    raise Lost(f"{self.folder}: history cannot be read ({error}); restore the file it names from a backup") from error
+        raise Retry(f"{self.folder}: files changed while they were read; ask again", 1)

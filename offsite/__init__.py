@@ -1,0 +1,1 @@
+"""The composition root: command line, settings, wiring, the simulated city and the benchmarks."""

@@ -1,0 +1,51 @@
+"""What verbs share: options, output, and how an error is told."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from connectors.core import Refused
+
+
+def data_option(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
+    """Add --data, the directory that holds everything."""
+    parser.add_argument("--data", type=Path, required=required, default=None if required else Path("offsite-data"), metavar="DIR", help="data directory (default: offsite-data)")
+
+
+def json_option(parser: argparse.ArgumentParser) -> None:
+    """Add --json for programs."""
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+
+
+def existing(data: Path) -> Path:
+    """Return `data` if it is a data directory; raises Refused that says how to make one."""
+    if not (data / "state.sqlite").exists() and not (data / "desk.sqlite").exists():
+        raise Refused(f"{data} is no data directory; name one with --data, or make it with `offsite run` or `offsite replay --data`")
+    return data
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object on a line."""
+    sys.stdout.buffer.write(orjson.dumps(value, default=str) + b"\n")
+    sys.stdout.flush()
+
+
+def print_table(rows: Iterable[Iterable[object]], head: Iterable[str]) -> None:
+    """Print rows in aligned columns."""
+    table = [[str(c) for c in head], *([("" if c is None else str(c)) for c in row] for row in rows)]
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    for row in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def failed(error: Exception, verb: str) -> int:
+    """Tell an error in one line; returns the exit code."""
+    for line in getattr(error, "faults", None) or [str(error)]:
+        print(f"offsite {verb}: {line}", file=sys.stderr)
+    return 1

@@ -1,0 +1,120 @@
+"""Devices as the product knows them: settings for the gateway, a list for people, adoption and commands.
+
+The registry and the configuration say what a device may do; the gateway says whether it is connected; the log holds what an
+unknown one has sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Body, Header, HTTPException
+
+from connectors.core import Refused
+from connectors.hj212.device import DeviceSettings
+from connectors.hj212.frame import Dialect
+from offsite import registered
+from offsite.settings import Settings, secret
+from streams.alerts import factor_names
+from streams.identity import rfc3339
+
+if TYPE_CHECKING:
+    from offsite.io_process import Product
+
+
+class Devices:
+    """The devices of one product."""
+
+    def __init__(self, product: Product, settings: Settings) -> None:
+        self._product = product
+        self._last: dict[str, int] = {}
+        self._settings: dict[str, DeviceSettings] = {}
+        self._keys = {mn: secret(reference) for mn, reference in settings.sm4_keys.items()}
+        self._dialects = settings.dialects
+
+    def seen(self, mn: str) -> None:
+        """Note that a device has sent a frame."""
+        self._last[mn] = self._product.clock()
+
+    def settings(self, mn: str) -> DeviceSettings:
+        """Return what the gateway must know of a device; `known` follows the registry in force."""
+        known = mn in self._product.registry.by_mn
+        found = self._settings.get(mn)
+        if found is None or found.known != known:
+            own = dict(self._dialects.get(mn, {}))
+            if mn in self._keys:
+                own["sm4_key"] = self._keys[mn]
+            found = self._settings[mn] = DeviceSettings(known=known, dialect=Dialect(**own))
+        return found
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Return one row a device: mn, site, point, known, online, last_seen, held."""
+        product = self._product
+        names = [*product.registry.by_mn, *(k for k in product.intake.held if k not in product.registry.by_mn)]
+        return [self._row(mn) for mn in names]
+
+    def _row(self, mn: str) -> dict[str, Any]:
+        product = self._product
+        points = product.registry.by_mn.get(mn, [])
+        return {
+            "mn": mn,
+            "site": points[0].site if points else "",
+            "point": ",".join(p.point for p in points),
+            "known": bool(points),
+            "online": product.gateway.connected(mn),
+            "last_seen": rfc3339(self._last.get(mn)),
+            "held": 0 if points else product.intake.held[mn],
+        }
+
+    def site_card(self, site: str) -> dict[str, Any]:
+        """Return a site's registry entry as pages show it; empty if unknown."""
+        registry = self._product.registry
+        found = registry.site(site)
+        if found is None:
+            return {}
+        points = [
+            {"point": p.point, "name": p.name, "medium": p.medium, "factors": [self._factor(f) for f in registry.factors if (f.site, f.point) == (p.site, p.point)]}
+            for p in registry.points
+            if p.site == site
+        ]
+        return {"site": site, "name": found.name, "enterprise": found.enterprise, "district": found.district, "points": points}
+
+    def _factor(self, factor: Any) -> dict[str, Any]:
+        zh, en, unit = factor_names().get(factor.factor, (factor.factor, factor.factor, ""))
+        limits = self._product.registry.limits_of(factor.site, factor.point, factor.factor)
+        hourly = next((limit.limit.high for limit in limits if limit.period == "hour"), None)
+        return {"factor": factor.factor, "name_zh": zh, "name_en": en, "unit": factor.wire_unit or unit, "limit": hourly}
+
+    async def adopt(self, mns: list[str] | None, by: str) -> dict[str, int]:
+        """Register held devices and drive their frames again; returns MN → frames, once they are durable."""
+        product = self._product
+        found = await asyncio.to_thread(registered.adopt, product.settings.data, product.log, product.clock(), mns)
+        product.reload()
+        for mn in found:
+            product.intake.held.pop(mn, None)
+        await asyncio.to_thread(product.desk.record, by, "device.adopt", ",".join(found), {"frames": found})
+        return found
+
+    def router(self) -> APIRouter:
+        """Return the routes that act on devices, for the desk's loopback API."""
+        router = APIRouter(prefix="/api/v1/devices")
+
+        @router.post("/adopt")
+        async def adopt(mns: list[str] | None = Body(None, embed=True), x_offsite_person: str = Header("system")) -> dict[str, Any]:
+            """Adopt the devices named, or all that are held."""
+            try:
+                return {"adopted": await self.adopt(mns, x_offsite_person)}
+            except Refused as refused:
+                raise HTTPException(409, str(refused)) from refused
+
+        @router.post("/{mn}/commands/{cn}")
+        async def command(mn: str, cn: str, params: dict[str, Any] = Body(...)) -> dict[str, Any]:
+            """Give a device one command of the standard and return its outcome."""
+            try:
+                outcome = await self._product.gateway.ask(mn, cn, params)
+            except ValueError as fault:
+                raise HTTPException(422, str(fault)) from fault
+            return {"qn_rtn": outcome.qn_rtn, "exe_rtn": outcome.exe_rtn, "fault": outcome.fault or None}
+
+        return router

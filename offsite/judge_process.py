@@ -1,0 +1,40 @@
+"""The judge process: the embedded runtime on one data directory, until told to stop or until the parent is gone.
+
+Run as `python -m offsite.judge_process DATA [--plan FILE] [--clock FILE]`. It touches no socket. Any fault ends it uncommitted; the supervisor
+starts it again, and it takes up where its last durable step left off.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from connectors.core import ConnectorError
+from connectors.sqlite_log import SqliteLog
+from streams.embedded import open_embedded
+from streams.plan import load_plan
+
+IDLE = 0.02
+
+
+def main(data: Path, plan: Path | None = None) -> int:
+    """Judge until SIGTERM or until the parent process ends. Returns the exit code."""
+    parent = os.getppid()
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: stopped.append(number))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    log = SqliteLog(data / "log", lambda: 0)
+    try:
+        judge = open_embedded(data, log, load_plan(plan))
+        judge.run(lambda: bool(stopped) or os.getppid() != parent, lambda: time.sleep(IDLE))
+    except ConnectorError as error:
+        print(f"judge: {error}", file=sys.stderr)  # noqa: T201 - the supervisor shows it
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None))  # noqa: PLR2004 - program, data, plan

@@ -1,0 +1,82 @@
+"""`offsite run`: this process serves I/O, a child judges. A dead child is started again; a stop ends both in order.
+
+Settings enter; the exit code leaves. The first line on stdout once all ports are open is one JSON object with them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+from connectors.core import Clock, ConnectorError
+from offsite.io_process import Ports, Product
+from offsite.settings import Settings
+
+RESTART = 1.0
+"""Seconds before a judge that died is started again."""
+
+
+def wall_clock() -> int:
+    """Return the wall clock in ms UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def clock_of(settings: Settings) -> Clock:
+    """Return the wall clock, or the shared virtual clock that the settings name."""
+    if settings.clock is None:
+        return wall_clock
+    from offsite.city.clock import SharedClock
+
+    return SharedClock(settings.clock)
+
+
+async def judge(settings: Settings, stop: asyncio.Event) -> None:
+    """Keep a judge process running until `stop`, then let it finish its step."""
+    arguments = [sys.executable, "-m", "offsite.judge_process", str(settings.data)]
+    if settings.plan is not None:
+        arguments.append(str(settings.plan))
+    while not stop.is_set():
+        child = await asyncio.create_subprocess_exec(*arguments, stdin=asyncio.subprocess.DEVNULL)
+        ended, stopping = asyncio.ensure_future(child.wait()), asyncio.ensure_future(stop.wait())
+        await asyncio.wait([ended, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not ended.done():
+            child.terminate()
+            await ended
+        elif not stop.is_set():
+            print(f"the judge ended with {ended.result()}; it starts again in {RESTART:g} s and loses nothing", file=sys.stderr)  # noqa: T201
+            await asyncio.sleep(RESTART)
+
+
+async def serve(settings: Settings, ready: Callable[[Ports, Product], None], stop: asyncio.Event | None = None) -> None:
+    """Run the product until `stop`, SIGINT or SIGTERM. Raises ConnectorError if a part can't start or its log is lost."""
+    stop = stop or asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    product = Product(settings, clock_of(settings))
+    judging = asyncio.create_task(judge(settings, stop))
+    try:
+        await product.run(stop, lambda ports: ready(ports, product))
+    finally:
+        stop.set()
+        await judging
+
+
+def run(settings: Settings) -> int:
+    """Run the product in the foreground; returns the exit code."""
+
+    def ready(ports: Ports, _product: Product) -> None:
+        places = {"hj212": ports.hj212, "tls": ports.tls, "http": ports.http, "desk": ports.desk}
+        print(json.dumps({"ready": {k: v for k, v in places.items() if v >= 0}, "data": str(settings.data)}), flush=True)  # noqa: T201
+
+    try:
+        asyncio.run(serve(settings, ready))
+    except ConnectorError as error:
+        print(f"offsite run: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0

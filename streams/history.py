@@ -1,0 +1,177 @@
+"""History: what charts and evidence read. Judged batches enter as Arrow, Parquet keeps them, series come back.
+
+Every reading is kept with its fate, so that revisions and late data stay visible beside what was judged. A step's rows are
+durable with the step itself (pending, in the state store) and move to Parquet files in the background, exactly once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from connectors.core import Record
+from connectors.parquet import ParquetFolder
+from streams.identity import rfc3339
+from streams.model import SeriesKey
+from streams.pipeline import Outputs
+from streams.screen import FATES
+from streams.state import State
+from streams.store import StateStore
+
+READINGS, WINDOWS, FRAMES = "readings", "windows", "frames"
+SORT = {READINGS: ["site", "point", "factor", "time"], WINDOWS: ["site", "point", "factor", "start"], FRAMES: ["offset"]}
+SERIES = """
+SELECT time, stat, period, value, flag, quality, revision FROM (SELECT * FROM {files} UNION ALL BY NAME SELECT * FROM pending)
+WHERE site = ? AND point = ? AND factor = ? AND time >= ? AND time < ? AND fate != 'duplicate' AND fate != 'refused'
+ORDER BY time, period, stat, revision
+"""
+
+
+def _names(column: int, keys: Sequence[SeriesKey], series: np.ndarray[Any, Any]) -> pa.Array:
+    """Return one part of the series keys as a dictionary array."""
+    used, place = np.unique(series, return_inverse=True)
+    return pa.DictionaryArray.from_arrays(pa.array(place.astype(np.int32)), pa.array([keys[i][column] for i in used.tolist()], pa.string()))
+
+
+def readings_table(outputs: Sequence[Outputs], state: State, offsets: np.ndarray[Any, Any]) -> pa.Table | None:
+    """Return all rows of the batches, each with fate, quality and the log offset of the record it came from; None if empty."""
+    parts = [o.screened for o in outputs if o.screened is not None]
+    if not parts:
+        return None
+    rows = [p.rows for p in parts]
+    series = np.concatenate([r.series for r in rows])
+    fate = np.concatenate([p.fate for p in parts])
+    flags = [chr(f) if f else "" for f in range(128)]
+    columns: dict[str, Any] = {name: _names(i, state.table.keys, series) for i, name in enumerate(SeriesKey._fields)}
+    columns |= {
+        "time": np.concatenate([r.time for r in rows]),
+        "value": np.concatenate([r.value for r in rows]),
+        "flag": pa.DictionaryArray.from_arrays(pa.array(np.concatenate([r.flag for r in rows]).astype(np.int32)), pa.array(flags)),
+        "quality": np.concatenate([p.quality for p in parts]),
+        "fate": pa.DictionaryArray.from_arrays(pa.array(fate.astype(np.int32)), pa.array(FATES)),
+        "revision": (fate == FATES.index("revised")).astype(np.int32),
+        "arrived": np.concatenate([r.arrived for r in rows]),
+        "offset": offsets[np.concatenate([r.frame for r in rows])] if len(offsets) else np.full(len(series), -1),
+    }
+    return pa.table(columns)
+
+
+def windows_table(outputs: Sequence[Outputs], state: State) -> pa.Table | None:
+    """Return the closed windows of the batches: site, point, factor, period, start, mean, count of valid parts, valid."""
+    closed = [c for o in outputs for c in o.closed if len(c.channel)]
+    if not closed:
+        return None
+    names = state.index.channels.names
+    channel = np.concatenate([c.channel for c in closed])
+    columns: dict[str, Any] = {part: [names[c][i] for c in channel.tolist()] for i, part in enumerate(("site", "point", "factor"))}
+    columns |= {
+        "period": [c.period for c in closed for _ in range(len(c.channel))],
+        "start": np.concatenate([c.start for c in closed]),
+        "mean": np.concatenate([c.mean for c in closed]),
+        "count": np.concatenate([c.count for c in closed]),
+        "valid": np.concatenate([c.valid for c in closed]),
+    }
+    return pa.table(columns)
+
+
+def frames_table(records: Sequence[Record]) -> pa.Table:
+    """Return the records as they came, for evidence."""
+    return pa.table({
+        "offset": [r.offset for r in records],
+        "arrived": [r.arrived for r in records],
+        "topic": [r.topic for r in records],
+        "site": [r.key for r in records],
+        "content_type": [r.content_type for r in records],
+        "body": pa.array([r.body for r in records], pa.binary()),
+    })
+
+
+def pack(table: pa.Table) -> bytes:
+    """Write a table as one Arrow IPC stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def unpack(body: bytes) -> pa.Table:
+    """Read a table that `pack` wrote."""
+    table: pa.Table = pa.ipc.open_stream(body).read_all()
+    return table
+
+
+class History:
+    """History of a data directory: `readings`, `windows` and `frames` folders beside the state store."""
+
+    def __init__(self, data: Path, store: StateStore) -> None:
+        self._store = store
+        self._folders = {kind: ParquetFolder(data / "history" / kind) for kind in SORT}
+
+    def flush(self) -> int:
+        """Move pending rows into Parquet files; return how many rows. Repeating it after a crash changes nothing."""
+        moved = 0
+        for kind, folder in self._folders.items():
+            waiting = self._store.pending(kind)
+            if not waiting:
+                continue
+            table = pa.concat_tables([unpack(body) for _, body in waiting], promote_options="permissive").unify_dictionaries()
+            first, last = waiting[0][0], waiting[-1][0]
+            for day, part in _by_day(kind, table):
+                folder.write(day, f"{first:012d}-{last:012d}", part.sort_by([(column, "ascending") for column in SORT[kind]]))
+                folder.merge(day, SORT[kind])
+            self._store.drop_pending(kind, last)
+            moved += len(table)
+        return moved
+
+    def series(self, site: str, point: str, factor: str, start: int, end: int, period: str | None = None) -> pa.Table:
+        """Return time, stat, period, value, flag, quality (QARTOD), revision of a channel in [start, end) ms UTC, by time."""
+        table = self._query(READINGS, SERIES, [site, point, factor, start, end])
+        if period is not None:
+            table = table.filter(pa.compute.equal(table["period"], period))
+        return table
+
+    def rows(self, kind: str, site: str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield all rows of a kind, oldest first."""
+        order = "time" if kind == READINGS else "start" if kind == WINDOWS else "offset"
+        where = "WHERE site = ?" if site else ""
+        sql = f"SELECT * FROM (SELECT * FROM {{files}} UNION ALL BY NAME SELECT * FROM pending) {where} ORDER BY {order}"  # noqa: S608 - words of ours
+        for batch in self._query(kind, sql, [site] if site else []).to_batches(max_chunksize=10_000):
+            for row in batch.to_pylist():
+                yield {k: rfc3339(v) if k in {"time", "start", "arrived"} else v for k, v in row.items()}
+
+    def _query(self, kind: str, sql: str, parameters: list[Any]) -> pa.Table:
+        waiting = [unpack(body) for _, body in self._store.pending(kind)]
+        pending = pa.concat_tables(waiting, promote_options="permissive") if waiting else _EMPTY[kind]
+        return self._folders[kind].query(sql, parameters, {"pending": pending})
+
+
+def _by_day(kind: str, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """Split rows by China day of event time (frames: of arrival)."""
+    column = {READINGS: "time", WINDOWS: "start", FRAMES: "arrived"}[kind]
+    days = (table[column].to_numpy() + 8 * 3_600_000) // 86_400_000
+    rows: dict[int, np.ndarray[Any, Any]] = defaultdict(lambda: np.zeros(0))
+    for day in np.unique(days).tolist():
+        rows[day] = np.flatnonzero(days == day)
+    for day, mine in rows.items():
+        yield str(rfc3339(day * 86_400_000 - 8 * 3_600_000))[:10], table.take(pa.array(mine))
+
+
+_EMPTY = {
+    READINGS: pa.schema([
+        *((n, pa.string()) for n in SeriesKey._fields), ("time", pa.int64()), ("value", pa.float64()), ("flag", pa.string()),
+        ("quality", pa.uint8()), ("fate", pa.string()), ("revision", pa.int32()), ("arrived", pa.int64()), ("offset", pa.int64()),
+    ]).empty_table(),
+    WINDOWS: pa.schema([
+        *((n, pa.string()) for n in ("site", "point", "factor", "period")), ("start", pa.int64()), ("mean", pa.float64()),
+        ("count", pa.int64()), ("valid", pa.bool_()),
+    ]).empty_table(),
+    FRAMES: pa.schema([
+        ("offset", pa.int64()), ("arrived", pa.int64()), ("topic", pa.string()), ("site", pa.string()),
+        ("content_type", pa.string()), ("body", pa.binary()),
+    ]).empty_table(),
+}
