@@ -170,6 +170,8 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
+        if "unique" not in str(error.orig).lower():
+            raise Lost(f"the desk's database refused a row: {error.orig}; nothing was changed, report this as a fault") from error
         raise Retry(f"another writer was faster: {error.orig}; read again and repeat", 0.05) from error
     except OperationalError as error:
         text = str(error.orig).lower()

@@ -15,6 +15,7 @@ from connectors.core import Clock
 from console import pages, problems
 from console.api import alerts, cases, leads, system
 from console.guard import Guard
+from console.names import Remembered
 from console.ports import History, Row, Services
 
 ROUTERS = (alerts.router, leads.router, cases.router, system.router)
@@ -49,7 +50,7 @@ def create_app(
         clock=clock,
         books=books,
         people=people or desk.people,
-        registry=registry,
+        registry=Remembered(registry),
         devices=devices,
         clock_info=clock_info or (lambda: {"judged": None, "speed": 1.0}),
         stopping=stopping,

@@ -6,8 +6,11 @@ The registry is asked once a site and request.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from streams.alerts import factor_names
 
 Row = dict[str, Any]
 
@@ -34,8 +37,14 @@ class Names:
         return next((one for one in self.points(site) if one.get("point") == point), {})
 
     def factor(self, site: str, point: str | None, factor: str | None) -> Row:
-        """Return one factor's entry (`factor, name_zh, name_en, unit`), or an empty one."""
-        return next((one for one in self.point(site, point).get("factors") or () if one.get("factor") == factor), {})
+        """Return one factor's entry (`factor, name_zh, name_en, unit`): the registry's, else the standard's, else an empty one."""
+        known: Row | None = next(
+            (one for one in self.point(site, point).get("factors") or () if one.get("factor") == factor), None
+        )
+        if known is not None:
+            return known
+        standard = factor_names().get(factor or "")
+        return {} if standard is None else dict(zip(("name_zh", "name_en", "unit"), standard, strict=True))
 
     def label(self, row: Row) -> Row:
         """Return a copy of `row` with the names of its site, point and factor."""
@@ -52,3 +61,23 @@ class Names:
     def labels(self, rows: Iterable[Row]) -> list[Row]:
         """Label many rows."""
         return [self.label(row) for row in rows]
+
+
+class Remembered:
+    """A registry lookup that asks again only after `keep_s` seconds: lists name hundreds of sites, registries change rarely."""
+
+    def __init__(
+        self, registry: Callable[[str], Row], monotonic: Callable[[], float] = time.monotonic, keep_s: float = 10.0
+    ) -> None:
+        self._registry = registry
+        self._monotonic = monotonic
+        self._keep_s = keep_s
+        self._known: dict[str, tuple[float, Row]] = {}
+
+    def __call__(self, site: str) -> Row:
+        """Return the site's entry as it was at most `keep_s` ago."""
+        now = self._monotonic()
+        known = self._known.get(site)
+        if known is None or now - known[0] > self._keep_s:
+            known = self._known[site] = (now, self._registry(site))
+        return known[1]

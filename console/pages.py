@@ -58,7 +58,8 @@ def _collect(folder: Traversable, prefix: str, pages: dict[str, Page]) -> None:
 def policy(pages: dict[str, Page]) -> str:
     """Return the Content-Security-Policy: this origin only, and the one inline import map by its hash (CSP Level 3)."""
     hashes = [
-        f"'sha256-{base64.b64encode(hashlib.sha256(text).digest()).decode()}'" for text in INLINE.findall(pages["index.html"].body)
+        f"'sha256-{base64.b64encode(hashlib.sha256(text).digest()).decode()}'"
+        for text in INLINE.findall(pages["index.html"].body)
     ]
     return "; ".join(
         (

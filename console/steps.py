@@ -23,7 +23,12 @@ FIELDS: dict[str, list[Step]] = {
     "reason": [_REASON],
     "until": [field("until", "时长", "For how long"), _REASON],
     "close_reason": [
-        field("reason", "关闭原因", "Reason", [{"code": code, "name_zh": zh, "name_en": en} for code, (zh, en) in CLOSE_REASONS.items()]),
+        field(
+            "reason",
+            "关闭原因",
+            "Reason",
+            [{"code": code, "name_zh": zh, "name_en": en} for code, (zh, en) in CLOSE_REASONS.items()],
+        ),
         field("explanation", "说明（选“其他”时必填）", "Explanation (needed with “other”)", required=False),
     ],
 }
@@ -44,4 +49,6 @@ def of_lead(state: str, role: str | None) -> list[Step]:
     if role not in OPENERS or state not in ("open", "dismissed"):
         return []
     dismiss = {"action": "dismiss", "name_zh": "不予立项", "name_en": "Dismiss", "fields": [_REASON]}
-    return [{"action": "open_case", "name_zh": "转为案件", "name_en": "Open a case", "fields": []}] + ([dismiss] if state == "open" else [])
+    return [{"action": "open_case", "name_zh": "转为案件", "name_en": "Open a case", "fields": []}] + (
+        [dismiss] if state == "open" else []
+    )

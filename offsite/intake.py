@@ -7,7 +7,7 @@ returns (promise 1). An unknown MN or site is held under its own name and shown,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import orjson
 
@@ -42,9 +42,9 @@ class Intake:
         site, topic = place or (header.mn, HELD)
         await self._writer.append(Record(topic, site, NOW, HJ212, frame.plain))
 
-    def bad(self, chunk: BadChunk, peer: str) -> None:
-        """Put what is no frame aside, with its reason: it was not acknowledged, so nobody waits for it."""
-        self._writer.append(Record(DEAD, peer, NOW, BAD_CHUNK + chunk.reason, chunk.raw))
+    def bad(self, chunk: BadChunk, peer: str) -> Awaitable[object]:
+        """Put what is no frame aside, with its reason; the gateway counts what could not be kept."""
+        return self._writer.append(Record(DEAD, peer, NOW, BAD_CHUNK + chunk.reason, chunk.raw))
 
     async def rows(self, kind: str, batches: Sequence[Batch], refused: Sequence[Refusal]) -> None:
         """Make the batches of one request durable, together with what was refused of it."""

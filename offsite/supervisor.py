@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable
 
 from connectors.core import Clock, ConnectorError
+from connectors.process import prepare_io_process
 from offsite.io_process import Ports, Product
 from offsite.settings import Settings
 
+RUN_FILE = "run.json"
 RESTART = 1.0
 """Seconds before a judge that died is started again."""
 
@@ -54,6 +57,7 @@ async def judge(settings: Settings, stop: asyncio.Event) -> None:
 
 async def serve(settings: Settings, ready: Callable[[Ports, Product], None], stop: asyncio.Event | None = None) -> None:
     """Run the product until `stop`, SIGINT or SIGTERM. Raises ConnectorError if a part can't start or its log is lost."""
+    prepare_io_process()
     stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -71,12 +75,25 @@ def run(settings: Settings) -> int:
     """Run the product in the foreground; returns the exit code."""
 
     def ready(ports: Ports, _product: Product) -> None:
-        places = {"hj212": ports.hj212, "tls": ports.tls, "http": ports.http, "desk": ports.desk}
-        print(json.dumps({"ready": {k: v for k, v in places.items() if v >= 0}, "data": str(settings.data)}), flush=True)  # noqa: T201
+        announce(settings, ports)
+        print(json.dumps({"ready": open_ports(ports), "data": str(settings.data)}), flush=True)  # noqa: T201
 
     try:
         asyncio.run(serve(settings, ready))
     except ConnectorError as error:
         print(f"offsite run: {error}", file=sys.stderr)  # noqa: T201
         return 1
+    finally:
+        (settings.data / RUN_FILE).unlink(missing_ok=True)
     return 0
+
+
+def open_ports(ports: Ports) -> dict[str, int]:
+    """Return the services that are open, and their ports."""
+    places = {"hj212": ports.hj212, "tls": ports.tls, "http": ports.http, "desk": ports.desk}
+    return {name: port for name, port in places.items() if port >= 0}
+
+
+def announce(settings: Settings, ports: Ports) -> None:
+    """Leave a note in the data directory, so that other verbs find the running product."""
+    (settings.data / RUN_FILE).write_text(json.dumps({"pid": os.getpid()} | open_ports(ports)))

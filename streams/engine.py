@@ -16,6 +16,7 @@ import orjson
 
 from connectors.core import HJ212, JSON, Record
 from streams import registry as registries
+from streams.alerts import factor_names
 from streams.codecs.hj212 import Hj212Decoder
 from streams.codecs.readings import decode_readings
 from streams.commit import Step
@@ -109,7 +110,8 @@ class Engine:
         standards = national()
         if self._infer:
             standards = standards.with_defaults(plan_defaults(self.plan.replay_limits))
-        return LimitIndex(self.registry, standards, self.state.index.channels.names)
+        units = {code: unit for code, (_zh, _en, unit) in factor_names().items()}
+        return LimitIndex(self.registry, standards, self.state.index.channels.names, wire_units=units)
 
     def _take_registry(self, text: str) -> None:
         """Let a new registry hold from this offset on; series, episodes and windows stay."""

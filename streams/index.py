@@ -8,6 +8,7 @@ derived, never stored: the same table and registry give the same arrays after a 
 * cell: number among the series that feed hour windows and detectors of reading cadence, -1 for the others
 * role: what the series is in the life of a channel, see ROLES
 * cell_flow: the cell that holds the flow of the same water point in the same role, -1 where there is none
+* cell_interval: registered interval of a cell in s, 0 where none is registered
 * convertible: channels that a base O2 applies to: pollutants of a gas outlet, not its state quantities
 """
 
@@ -102,6 +103,7 @@ class Index:
         self.base_o2 = np.zeros(0)
         self.is_water = self.convertible = np.zeros(0, np.bool_)
         self.cell_flow = np.zeros(0, np.int64)
+        self.cell_interval = np.zeros(0)
         self.extend()
 
     def extend(self) -> None:
@@ -142,6 +144,7 @@ class Index:
         names = self.channels.names
         self.channel_site = np.array([self.sites.ids[c[0]] for c in names], np.int32)
         self.channel_point = np.array([self.points.ids[c[:2]] for c in names], np.int32)
+        self.cell_interval = np.nan_to_num([self.facts.series(*names[c]).interval_s for c in self.cell_channel.tolist()])
         self.floor = np.array([self.facts.series(*c).detection_limit for c in names], np.float64)
         self.point_site = np.array([self.sites.ids[p[0]] for p in self.points.names], np.int32)
         self.point_o2 = self._companion(O2)

@@ -1,7 +1,14 @@
-"""Order: what detectors of reading cadence may see, strictly in event-time order for each cell.
+"""Order: small disorder is put right before a detector of reading cadence sees it, and an orderly stream pays nothing.
 
-Accepted readings enter in log order; observations leave. A reading that is not newer than the newest one released for its cell
-is stored and counted, and no detector sees it here.
+Accepted readings enter in log order; observations leave, strictly in event-time order for each cell (design §3):
+
+* in order, which is the next expected reading or an earlier cadence → released at once
+* a gap → held for at most min(grace, 2 intervals) of log time; what fills it meanwhile goes first
+* not newer than what was released → stored and counted, and no detector sees it here
+
+A cell that let a wait expire is not waited for until it has been regular again three times. The interval is the registered one,
+else learnt. A hold ends with the next reading of its cell or with a tick, whichever log time reaches first, so the answer does
+not depend on the cut into batches.
 """
 
 from __future__ import annotations
@@ -12,11 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.model import Float64, Int64, UInt8
+from streams.plan.load import MINUTE, Plan
 from streams.screen import Screened
 from streams.state import State
 
 RAW_ROLES = (1, 3)
 """Real-time values and minute means as measured; converted ones say nothing new about a sensor."""
+SLACK = 1.5
+"""A reading within this many intervals of the last one leaves no gap."""
+CONFIRMED = 3
+Row = tuple[int, float, int, int]
+"""(time, value, quality, deadline) of a held reading."""
 
 
 class Observations(NamedTuple):
@@ -33,27 +46,146 @@ class Observations(NamedTuple):
         return Observations(*(column[which] for column in self))
 
 
-def release(screened: Screened, accepted: NDArray[np.bool_], state: State) -> Observations:
-    """Release the rows that are newer than all before them in their cell."""
-    index, slab = state.index, state.slabs["order"]
+def release(screened: Screened, accepted: NDArray[np.bool_], state: State, plan: Plan) -> Observations:
+    """Release what may be judged now: whole cells at once where they are regular, row by row where they are not."""
+    index, data = state.index, state.slabs["order"].data
     series = screened.rows.series
     rows = np.flatnonzero(accepted & np.isin(index.role[series], RAW_ROLES))
     cell = index.cell[series[rows]].astype(np.int64)
     order = np.argsort(cell, kind="stable")
     cell, rows = cell[order], rows[order]
     time = screened.rows.time[rows]
-    before = slab.data["newest"][cell]
-    first = np.concatenate([[True], cell[1:] != cell[:-1]]) if len(cell) else np.zeros(0, np.bool_)
-    span = int(time.max(initial=0)) + 1
-    group = np.cumsum(first) - 1
-    running = np.maximum.accumulate(group * span + np.maximum(time, np.minimum(before, span - 1))) - group * span
-    earlier = np.where(first, before, np.maximum(before, np.concatenate([[0], running[:-1]]))) if len(cell) else before
-    newer = time > earlier
-    last = np.flatnonzero(np.diff(cell, append=-1))
-    slab.data["newest"][cell[last]] = np.maximum(running[last], before[last])
-    slab.touch(cell[last])
-    kept = np.sort(rows[newer])
-    mine = screened.rows.series[kept]
-    return Observations(
-        index.cell[mine].astype(np.int64), screened.rows.time[kept], screened.rows.value[kept], screened.quality[kept], 2 * kept
-    )
+    first = np.concatenate([[True], cell[1:] != cell[:-1]])[: len(cell)]
+    gap = time - np.where(first, data["newest"][cell], np.concatenate([[0], time[:-1]])[: len(time)])
+    interval = data["interval"][cell]
+    steady = (gap * SLACK >= interval) & (gap <= interval * SLACK) & (data["impatient"][cell] == 0)
+    odd = {*cell[~steady].tolist(), *state.held}
+    orderly = ~np.isin(cell, np.fromiter(odd, np.int64, len(odd)))
+    last = np.flatnonzero(orderly & (np.diff(cell, append=-1) != 0))
+    data["newest"][cell[last]] = time[last]
+    data["regular"][cell[last]] = 0
+    state.slabs["order"].touch(cell)
+    picked = rows[orderly]
+    quick = Observations(cell[orderly], time[orderly], screened.rows.value[picked], screened.quality[picked], 2 * picked)
+    return _joined(quick, _one_by_one(screened, cell[~orderly], rows[~orderly], state, plan))
+
+
+def _joined(quick: Observations, slow: list[tuple[int, int, float, int, int]]) -> Observations:
+    """Put both kinds back into log order; rows released together keep their order in time."""
+    if not slow:
+        order = np.argsort(quick.at, kind="stable")
+        return quick.take(order)
+    kinds = (np.int64, np.int64, np.float64, np.uint8, np.int64)
+    columns = [np.array(column, kind) for column, kind in zip(zip(*slow, strict=True), kinds, strict=True)]
+    both = Observations(*(np.concatenate(pair) for pair in zip(quick, columns, strict=True)))
+    return both.take(np.argsort(both.at, kind="stable"))
+
+
+def _one_by_one(
+    screened: Screened, cell: Int64, rows: NDArray[Any], state: State, plan: Plan
+) -> list[tuple[int, int, float, int, int]]:
+    """Take the rows of irregular cells in log order; returns released (cell, time, value, quality, at)."""
+    out: list[tuple[int, int, float, int, int]] = []
+    columns = (cell, screened.rows.time[rows], screened.rows.value[rows], screened.quality[rows], screened.clock[rows], 2 * rows)
+    line = None
+    for number, time, value, quality, clock, at in zip(*(c.tolist() for c in columns), strict=True):
+        if line is None or line.cell != number:
+            if line is not None:
+                line.put_back()
+            line = _Line(state, number, plan)
+        out += [(number, *row[:3], at) for row in line.take((time, value, quality, clock + line.wait), clock)]
+    if line is not None:
+        line.put_back()
+    return out
+
+
+def expire(state: State, plan: Plan, now: Int64, at: int) -> Observations:
+    """Release what has waited long enough at log time `now`, one time a site."""
+    out: list[tuple[int, int, float, int, int]] = []
+    for number in sorted(state.held):
+        line = _Line(state, number, plan)
+        out += [(number, *row[:3], at) for row in line.expire(int(now[state.index.cell_site[number]]))]
+        line.put_back()
+    none = np.zeros(0, np.int64)
+    return _joined(Observations(none, none, np.zeros(0), np.zeros(0, np.uint8), none), out)
+
+
+class _Line:
+    """The waiting line of one cell, taken out of the state and put back."""
+
+    def __init__(self, state: State, cell: int, plan: Plan) -> None:
+        self._state, self.cell = state, cell
+        record = state.slabs["order"].data[cell]
+        self._newest, self._interval = int(record["newest"]), int(record["interval"])
+        self._impatient, self._regular = int(record["impatient"]), int(record["regular"])
+        self._held: list[Row] = [tuple(row) for row in state.held.pop(cell, [])]  # type: ignore[misc]  # JSON gave lists
+        self._interval = self._interval or int(1000 * state.index.cell_interval[cell])
+        self._grace = plan.time.grace_min * MINUTE
+
+    @property
+    def wait(self) -> int:
+        """Return how long a gap is waited for, ms."""
+        return min(self._grace, 2 * self._interval)
+
+    def put_back(self) -> None:
+        """Write the line back into the state."""
+        data = self._state.slabs["order"].data
+        data[self.cell] = (self._newest, self._interval, self._impatient, self._regular)
+        if self._held:
+            self._state.held[self.cell] = [list(row) for row in self._held]
+
+    def take(self, row: Row, clock: int) -> list[Row]:
+        """Take a new row at log time `clock`; return what is released, in order."""
+        out = self.expire(clock) if self._held else []
+        if row[0] > self._newest:
+            if not self._held and (self._impatient or row[0] - self._newest <= self._interval * SLACK):
+                self._step(row)
+                return [*out, row]
+            self._held.append(row)
+            self._held.sort()
+            out += self._run()
+        return out
+
+    def expire(self, clock: int) -> list[Row]:
+        """Release up to the newest row whose wait is over; the cell is impatient from then on."""
+        over = [row for row in self._held if row[3] <= clock]
+        if not over:
+            return []
+        self._impatient, self._regular = 1, 0
+        out = []
+        while self._held and self._held[0][0] <= over[-1][0]:
+            out.append(self._pop())
+        return out + self._run()
+
+    def _run(self) -> list[Row]:
+        """Release the rows that leave no gap, or all of them while nothing is waited for."""
+        out = []
+        while self._held and (self._impatient or not self._interval or self._held[0][0] - self._newest <= self._interval * SLACK):
+            out.append(self._pop())
+        return out
+
+    def _pop(self) -> Row:
+        row = self._held.pop(0)
+        self._step(row)
+        return row
+
+    def _step(self, row: Row) -> None:
+        """Move the released edge on to `row`."""
+        if self._newest:
+            self._learn(row[0] - self._newest)
+        self._newest = row[0]
+
+    def _learn(self, gap: int) -> None:
+        """Take the first gap as the interval; take another one once it has come three times running."""
+        if not self._interval:
+            self._interval = gap
+        fits = self._interval <= gap * SLACK and gap <= self._interval * SLACK
+        if fits and not self._impatient:
+            self._regular = 0
+            return
+        self._regular = self._regular + 1 if fits or self._regular == 0 else 0
+        if not fits:
+            self._interval = gap
+            self._regular = 1
+        if self._regular >= CONFIRMED:
+            self._impatient, self._regular = 0, 0

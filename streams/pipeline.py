@@ -18,7 +18,7 @@ from streams.cross_site import Summary
 from streams.emit import emit, forget_windows, judge_all
 from streams.limit_index import LimitIndex
 from streams.model import Int64, Readings
-from streams.order import release
+from streams.order import expire, release
 from streams.plan.load import Plan
 from streams.score import Scored, score_readings, score_windows
 from streams.screen import ACCEPTED, Screened, epoch_of, screen
@@ -60,7 +60,7 @@ def advance(batch: Batch, state: State, plan: Plan, limits: LimitIndex) -> Outpu
         windows = feed(screened, accepted, state, plan)
         out.closed += windows.closed
         scored += score_windows(windows.due, plan, limits)
-        scored += score_readings(release(screened, accepted, state), state, plan, limits)
+        scored += score_readings(release(screened, accepted, state, plan), state, plan, limits)
         scored += silence.returned(screened, state, plan)
     if batch.tick is not None:
         scored += _tick(batch.tick, 2 * len(batch.readings), state, plan, limits, out)
@@ -76,6 +76,7 @@ def _tick(now: int | Int64, at: int, state: State, plan: Plan, limits: LimitInde
     windows = pass_time(state, plan, np.arange(len(sites)), epoch_of(sites.data["clock"], plan), at)
     out.closed += windows.closed
     yield from score_windows(windows.due, plan, limits)
+    yield from score_readings(expire(state, plan, sites.data["clock"], at), state, plan, limits)
     yield from silence.tick(state, plan, now, at)
     out.summary = silence.summary(state, now)
     forget_windows(state, plan, int(np.max(now)))

@@ -24,7 +24,7 @@ def read_text(cell: str) -> str:
     return cell
 
 
-_ROUNDED = re.compile(r"\d(\.\d+)?[eE]\+?\d+\Z")
+_ROUNDED = re.compile(r"\d(\.\d+)?[eE]\+\d\d+\Z")
 
 
 def read_code(cell: str) -> str:

@@ -104,9 +104,7 @@ def _each_once(members: NDArray[np.integer[Any]]) -> bool:
     return int(np.count_nonzero(seen)) == len(members)
 
 
-def _rounds(
-    detector: Detector, state: NDArray[Any], time: Times, values: Floats, ends: tuple[int, ...]
-) -> tuple[Floats, Floats]:
+def _rounds(detector: Detector, state: NDArray[Any], time: Times, values: Floats, ends: tuple[int, ...]) -> tuple[Floats, Floats]:
     """Step through rows in round-major order; `state` changes in place."""
     score, expected = np.empty(len(time)), np.empty(len(time))
     start = 0

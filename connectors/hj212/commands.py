@@ -129,7 +129,7 @@ REQUESTS: Mapping[str, tuple[str, ...]] = {
 OPTIONAL = frozenset({"PolId"})
 _VERSION_BITS: Mapping[Version, int] = {"2005": 0, "2017": 4, "2025": 8}
 _CST = timezone(timedelta(hours=8))
-_TIME = re.compile(r"(\d{14})(\d{3})?", re.ASCII)
+_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d{3})?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -238,10 +238,9 @@ def parse_cst(text: str) -> int | None:
     found = _TIME.fullmatch(text)
     if found is None:
         return None
+    year, month, day, hour, minute, second, milli = (int(part or 0) for part in found.groups())
     try:
-        moment = datetime.strptime(found[1], "%Y%m%d%H%M%S").replace(tzinfo=_CST)
+        moment = datetime(year, month, day, hour, minute, second, milli * 1000, tzinfo=_CST)
     except ValueError:
         return None
-    if moment.year < 1970:
-        return None
-    return (moment - _EPOCH) // timedelta(milliseconds=1) + int(found[2] or 0)
+    return (moment - _EPOCH) // timedelta(milliseconds=1) if year >= 1970 else None

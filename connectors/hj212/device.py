@@ -53,7 +53,10 @@ class GatewayLimits:
 
 @dataclass(slots=True)
 class Counters:
-    """The gateway's books; readable at any time. read = accepted + all of rejected + all of unstored + what is in flight."""
+    """The gateway's books; readable at any time. read = accepted + all of rejected + all of unstored + what is in flight.
+
+    `not_kept` counts the rejected chunks that could not be put aside either (the disk was full).
+    """
 
     opened: int = 0
     open: int = 0
@@ -62,6 +65,7 @@ class Counters:
     accepted: int = 0
     unknown_device: int = 0
     throttled: int = 0
+    not_kept: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     unstored: Counter[str] = field(default_factory=Counter)
     audited: Counter[str] = field(default_factory=Counter)

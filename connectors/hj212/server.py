@@ -11,6 +11,7 @@ Source: HJ 212-2017 §6, HJ/T 212-2005, and HJ 212-2025 as far as known (9015 an
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import ssl
 from collections import Counter
@@ -18,7 +19,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
-from connectors.core import Clock, Lost, Refused, Retry
+from connectors.core import Clock, ConnectorError, Lost, Refused, Retry
 from connectors.hj212 import commands
 from connectors.hj212.conversation import Conversation
 from connectors.hj212.device import Counters, DeviceSettings, GatewayLimits
@@ -30,7 +31,8 @@ from connectors.hj212.session import Session
 
 Accept = Callable[[Frame, Header, str], Awaitable[object]]
 """(frame, header, peer "address:port"): returns when the frame is durable. Raises Retry (stay silent) or Lost (the process ends)."""
-Reject = Callable[[BadChunk, str], None]
+Reject = Callable[[BadChunk, str], object]
+"""(chunk, peer): puts aside what is no frame. May return an awaitable; nobody waits for it, but its failure is counted."""
 
 NOTICES = frozenset({"1013", "2012", "2022", "9015"})
 """Commands answered by 9013 (notice reply) instead of 9014 (data reply); 9015 is the heartbeat of 2025."""
@@ -161,8 +163,15 @@ class Gateway:
         """Count what is no frame, and hand it on so that it does not vanish (promise 4)."""
         self.counters.read += 1
         self.counters.rejected[chunk.reason] += 1
-        if self._reject is not None:
-            self._reject(chunk, session.peer)
+        if self._reject is None:
+            return
+        try:
+            handed = self._reject(chunk, session.peer)
+        except ConnectorError as error:
+            self._not_kept(error)
+            return
+        if inspect.isawaitable(handed):
+            asyncio.ensure_future(handed).add_done_callback(self._put_aside)
 
     def frame(self, session: Session, frame: Frame) -> None:
         """Take one good frame: route, correlate, store, and answer once it is durable."""
@@ -183,6 +192,16 @@ class Gateway:
             stored = asyncio.get_running_loop().create_future()
             stored.set_exception(error)
         stored.add_done_callback(partial(self._stored, session, header))
+
+    def _put_aside(self, handed: asyncio.Future[Any]) -> None:
+        error = asyncio.CancelledError() if handed.cancelled() else handed.exception()
+        if error is not None:
+            self._not_kept(error)
+
+    def _not_kept(self, error: BaseException) -> None:
+        self.counters.not_kept += 1
+        if isinstance(error, Lost) and not self.lost.done():
+            self.lost.set_result(error)
 
     def _stored(self, session: Session, header: Header, stored: asyncio.Future[object]) -> None:
         """Answer a durable frame; a frame that is not gets silence, so that the device sends it again."""

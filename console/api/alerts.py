@@ -67,21 +67,27 @@ def shown(parts: Services, row: Row, role: str | None) -> Row:
 
 
 @router.get("/{alert_id}/series")
-def chart(parts: Parts, alert_id: str, period: str | None = None) -> Row:
-    """Return the alert's series around the episode, and its companions at the same point, thinned to what a screen shows."""
+def chart(parts: Parts, alert_id: str, period: str | None = None, factor: str | None = None) -> Row:
+    """Return one strip around the episode, thinned to what a screen shows, and the names of its companions at the point.
+
+    Without `factor` it is the alert's own. A page asks for the companions one after the other, so that the judged line is there
+    at once and a chart costs the history one short query at a time.
+    """
     row = found(parts, alert_id)
     names = Names(parts.registry)
     shown = period or str(row.get("period") or "hour")
     opened = parse_time(str(row["opened"]))
     closed = parse_time(str(row["closed"])) if row.get("closed") else None
     start, end = series.window(opened, closed, parts.clock(), shown)
-    strips = [strip(parts, names, row, factor, (start, end), shown) for factor in factors(names, row)]
+    own, *companions = factors(names, row) or [""]
+    asked = factor or own
     return {
         "start": start,
         "end": end,
         "period": shown,
         "episode": {"start": opened, "end": closed},
-        "strips": [one for k, one in enumerate(strips) if k == 0 or one["lines"]],
+        "strip": strip(parts, names, row, asked, (start, end), shown) if asked else None,
+        "companions": companions,
     }
 
 

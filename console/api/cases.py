@@ -31,7 +31,10 @@ def cases(
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
 ) -> Row:
     """Return cases, newest first."""
-    return {"cases": Names(parts.registry).labels(parts.desk.cases(state=state, site=site, level=level, limit=limit)), "next": None}
+    return {
+        "cases": Names(parts.registry).labels(parts.desk.cases(state=state, site=site, level=level, limit=limit)),
+        "next": None,
+    }
 
 
 @router.get("/{case_id}")

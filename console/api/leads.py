@@ -31,7 +31,10 @@ def leads(
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
 ) -> Row:
     """Return leads, newest first."""
-    return {"leads": Names(parts.registry).labels(parts.desk.leads(state=state, site=site, level=level, limit=limit)), "next": None}
+    return {
+        "leads": Names(parts.registry).labels(parts.desk.leads(state=state, site=site, level=level, limit=limit)),
+        "next": None,
+    }
 
 
 def found(parts: Services, lead_id: str) -> Row:

@@ -4,6 +4,7 @@ import { useEffect } from "preact/hooks";
 import { html } from "./h.js";
 import { lang, loadWords, t } from "./i18n.js";
 import { call } from "./api.js";
+import { span } from "./format.js";
 import { connect, link } from "./live.js";
 import { Counts, Filters, Header } from "./header.js";
 import { Queue } from "./queue.js";
@@ -51,7 +52,7 @@ function Notice() {
 function Banner() {
   const stale = delay.value !== null && delay.value > 300;
   if (link.value === "lost") return html`<div class="banner" role="alert">${t("banner.lost")}</div>`;
-  return stale ? html`<div class="banner" role="alert">${t("banner.delay", { n: Math.round(delay.value / 60) })}</div>` : null;
+  return stale ? html`<div class="banner" role="alert">${t("banner.delay", { span: span(delay.value * 1000) })}</div>` : null;
 }
 
 function App() {

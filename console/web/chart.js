@@ -4,7 +4,8 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { html } from "./h.js";
 import { both, lang, t, word } from "./i18n.js";
 import { dayTime, fullTime, minuteTime, number, unitText } from "./format.js";
-import { theme } from "./store.js";
+import { call, query } from "./api.js";
+import { say, theme } from "./store.js";
 import { useThing } from "./detail.js";
 import { marks, range } from "./chart-marks.js";
 
@@ -167,29 +168,52 @@ function Rows({ strip, episode }) {
   </div>`;
 }
 
+/** The strips beside the judged one, read one after the other; each appears when it is there. */
+function Companions({ data, path, alert }) {
+  const [strips, setStrips] = useState([]);
+  useEffect(() => {
+    let gone = false;
+    const read = async () => {
+      const found = [];
+      for (const factor of data.companions) {
+        const { strip } = await call(path + query({ period: data.period, factor }));
+        if (gone) return;
+        if (strip.lines.length) found.push(strip);
+        setStrips([...found]);
+      }
+    };
+    read().catch((error) => say("fault", error.message));
+    return () => {
+      gone = true;
+    };
+  }, [data]);
+  return strips.map((strip) => html`<${Strip} key=${strip.factor} strip=${strip} data=${data} alert=${alert} main=${false} />`);
+}
+
 export function Chart({ alert }) {
   const [period, setPeriod] = useState("");
-  const [data, fault] = useThing(`/api/v1/alerts/${alert.id}/series${period ? `?period=${period}` : ""}`);
-  useEffect(() => setPeriod(""), [alert.id]);
+  const path = `/api/v1/alerts/${alert.id}/series`;
+  const [data, fault] = useThing(path + query({ period }));
   if (fault) return html`<p class="fault" role="alert">${fault}</p>`;
   if (!data) return html`<div class="chart wait"></div>`;
+  const tab = (one) =>
+    html`<button key=${one} aria-pressed=${data.period === one} onClick=${() => setPeriod(one)}>${word("period", one)}</button>`;
   return html`<section class="chart">
     <div class="chart-head">
       <h3>${t("chart")}</h3>
       <span class="dim num">${fullTime(data.start)} – ${fullTime(data.end)}</span><span class="space"></span>
-      <div class="tabs" role="group" aria-label=${t("period")}>
-        ${PERIODS.map((one) => html`<button key=${one} aria-pressed=${data.period === one} onClick=${() => setPeriod(one)}>${word("period", one)}</button>`)}
-      </div>
+      <div class="tabs" role="group" aria-label=${t("period")}>${PERIODS.map(tab)}</div>
     </div>
-    ${data.strips.map((strip, k) => html`<${Strip} key=${strip.factor} strip=${strip} data=${data} alert=${alert} main=${k === 0} />`)}
+    ${data.strip ? html`<${Strip} strip=${data.strip} data=${data} alert=${alert} main=${true} />` : html`<p class="empty">${t("chart.empty")}</p>`}
+    <${Companions} data=${data} path=${path} alert=${alert} />
     ${
-      data.strips.length
-        ? html`<${Summary} strip=${data.strips[0]} data=${data} />
+      data.strip
+        ? html`<${Summary} strip=${data.strip} data=${data} />
             <details>
               <summary>${t("chart.table")}</summary>
-              <${Rows} strip=${data.strips[0]} episode=${data.episode} />
+              <${Rows} strip=${data.strip} episode=${data.episode} />
             </details>`
-        : html`<p class="empty">${t("chart.empty")}</p>`
+        : ""
     }
   </section>`;
 }

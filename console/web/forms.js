@@ -6,7 +6,7 @@ import { rfc3339 } from "./format.js";
 import { dialog, me, now, say } from "./store.js";
 
 const HOURS = [1, 2, 4, 8, 24];
-const MARGIN_MS = 5000; // the desk's clock may be a little ahead of ours: 24 h must not become 24 h and a second
+const MARGIN_MS = 60000; // our idea of the desk's clock may be a little ahead: 24 h must not become 24 h and a second
 
 function Input({ field, set }) {
   const id = `f-${field.name}`;

@@ -1,7 +1,7 @@
 // The header: where, who, how late the data is, whether we are connected; below it the counts, each a link to its rows.
 import { html } from "./h.js";
 import { lang, setLang, t, word } from "./i18n.js";
-import { clockTime, dayTime } from "./format.js";
+import { clockTime, dayTime, span } from "./format.js";
 import { link } from "./live.js";
 import { choosePerson, delay, density, go, hash, help, me, now, people, person, route, setLook, summary, theme, VIEWS } from "./store.js";
 import { filters, lists, touched } from "./lists.js";
@@ -27,7 +27,9 @@ function Delay() {
   const slow = seconds !== null && seconds > 60;
   return html`<span class=${`delay ${slow ? "bad" : ""}`}
       >${t("delay")}
-      <b class="num">${seconds === null ? "–" : t("time.sec", { n: seconds < 10 ? seconds.toFixed(1) : Math.round(seconds) })}</b></span
+      <b class="num"
+        >${seconds === null ? "–" : seconds < 120 ? t("time.sec", { n: seconds < 10 ? seconds.toFixed(1) : Math.round(seconds) }) : span(seconds * 1000)}</b
+      ></span
     >
     <span class=${`link ${link.value}`} role="status"
       ><svg width="9" height="9" viewBox="0 0 10 10" aria-hidden="true">

@@ -5,9 +5,12 @@ Enters: the bytes of a stream with the Reading's columns. Leaves: `Decoded`. A s
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from streams.codecs.arrow_guard import check_size
 from streams.codecs.columns import decode_table
 from streams.codecs.rows import Fault
 from streams.model import Decoded, Readings, Reject, SeriesTable
@@ -25,13 +28,14 @@ SCHEMA = pa.schema(
 def decode(body: bytes, table: SeriesTable, arrived: int, *, record: int = -1) -> Decoded:
     """Decode a stream; `arrived` ms UTC log time, `record` as in `json_.decode`."""
     try:
+        check_size(body)
         with pa.ipc.open_stream(body) as stream:
             columns = stream.read_all()
         columns.validate(full=True)
         return decode_table(columns, table, arrived, record=record)
     except Fault as fault:
         return _refused(fault.reason, str(fault), body, record)
-    except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError, struct.error) as error:
         return _refused("bad_arrow", f"not an Arrow IPC stream ({error}); write it with RecordBatchStreamWriter", body, record)
 
 

@@ -112,7 +112,7 @@ class Hj212Decoder:
         stamp = _WHEN.search(area)
         when = parse_cst(stamp[1] if stamp else header.qn)
         site, point = self._resolve(header.mn, medium("", header.st))
-        body = {"mn": header.mn, "st": header.st, "cn": header.cn, "qn": header.qn, "area": area, "frame": index}
+        body = {"mn": header.mn, "st": header.st, "cn": header.cn, "qn": header.qn, "area": area}
         events.append(
             Event(
                 id=content_id("hj212", raw.decode("latin-1")),

@@ -84,17 +84,17 @@ def cut(batch: Batch, rest: Rest) -> Rows:
     lengths = np.fromiter(map(len, areas), np.int64, len(areas))
     begin = PAD + np.cumsum(lengths + 1) - lengths - 1
     marks = np.flatnonzero((data == 59) | (data == 44) | (data == 61) | (data == 46))
-    marks = marks[PAD - 1 : len(marks) - PAD + 1]
+    marks = marks[PAD - 1 : len(marks) - PAD + 3]  # one fence mark before, three behind: a look two marks ahead stays inside
     sort = data[marks]
-    separators = np.flatnonzero((sort == 59) | (sort == 44))
+    separators = np.flatnonzero((sort == 59) | (sort == 44))[:-2]
     left, between = separators[:-1], np.diff(separators) - 1
     start, end = marks[left] + 1, marks[separators[1:]]
     frame = np.repeat(np.arange(len(areas)), np.diff(np.searchsorted(start, np.append(begin, len(data)))))
-    opened = sort[np.minimum(left + 1, len(sort) - 1)] == 61
-    pointed = (between == 2) & (sort[np.minimum(left + 2, len(sort) - 1)] == 46)
+    opened = sort[left + 1] == 61
+    pointed = (between == 2) & (sort[left + 2] == 46)
     regular = opened & ((between == 1) | pointed)
-    eq = np.where(regular, marks[np.minimum(left + 1, len(marks) - 1)], -1)
-    dot = np.where(pointed & regular, marks[np.minimum(left + 2, len(marks) - 1)], end)
+    eq = np.where(regular, marks[left + 1], -1)
+    dot = np.where(pointed & regular, marks[left + 2], end)
     rows = Rows(words, start, eq, dot, end, frame)
     if regular.all():
         return rows

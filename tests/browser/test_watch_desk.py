@@ -54,6 +54,7 @@ def test_detail_shows_the_reason_the_limit_and_a_table(world: World, desk_page: 
     assert page.locator("tr.inside").count() == 3
     assert page.locator("td.over").count() == 3
     assert "维护 M · 无效数据" in page.inner_text(".scroll")
+    page.wait_for_selector(".strip:nth-of-type(6) canvas >> nth=0")
     assert page.locator(".strip").count() == 6, "companions of the point have their own strips"
 
 
@@ -217,7 +218,13 @@ def test_accessible(world: World, desk_page: Page, theme: str) -> None:
     page = desk_page.open()
     page.evaluate(f"localStorage.setItem('theme', '{theme}')")
     case = world.desk.open_case(world.desk.leads()[0]["id"], "zhang")
-    places = ["#view=alerts", f"#view=leads&sel=lead/{world.desk.leads()[0]['id']}", f"#view=cases&sel=case/{case['id']}", "#view=devices", "#view=books"]
+    places = [
+        "#view=alerts",
+        f"#view=leads&sel=lead/{world.desk.leads()[0]['id']}",
+        f"#view=cases&sel=case/{case['id']}",
+        "#view=devices",
+        "#view=books",
+    ]
     for place in places:
         page.goto(f"{desk_page.address}/{place}")
         page.reload()

@@ -47,6 +47,23 @@ def test_the_file_is_written_ahead_and_synced(tmp_path: Path) -> None:
     assert found == ["wal", 2, 1]
 
 
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [
+        ("INSERT INTO case_numbers VALUES (2026, 1), (2026, 1)", Retry),  # two writers took the same key
+        ("INSERT INTO lead_alerts VALUES ('no such lead', 'a1')", Lost),
+        ("UPDATE audit SET at = 0", Lost),
+    ],
+)
+def test_a_refused_row_is_named_by_the_reaction_it_demands(desk: Desk, statement: str, kind: type[Exception]) -> None:
+    def write() -> None:
+        with desk._db.write() as tx:
+            tx.conn.exec_driver_sql(statement)
+
+    with pytest.raises(kind, match="writer was faster" if kind is Retry else "refused a row"):
+        write()
+
+
 def test_many_values_are_looked_up_in_pieces(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(db, "CHUNK", 3)
     desk.project(outputs(*(alert(f"a{k}", k) for k in range(1, 11))), 10)

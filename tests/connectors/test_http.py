@@ -40,11 +40,13 @@ class World:
         self.accepted: list[tuple[str, list[Batch], list[Refusal]]] = []
         self.errors: list[Exception] = []
         self.hold: asyncio.Event | None = None
+        self.entered = asyncio.Event()
         self.now = 0
         self.answers = AnswerBook(path, lambda: self.now)
         self.app = ingest_app(self.accept, self.authenticate, decode=decode, answers=self.answers, limits=limits)
 
     async def accept(self, kind: str, batches: Sequence[Batch], refused: Sequence[Refusal]) -> None:
+        self.entered.set()
         if self.hold is not None:
             await self.hold.wait()
         if self.errors:
@@ -99,6 +101,7 @@ def test_the_answer_waits_for_durability() -> None:
     async def play(world: World, client: httpx2.AsyncClient) -> None:
         world.hold = asyncio.Event()
         posting = asyncio.ensure_future(client.post(URL, content=json.dumps(GOOD)))
+        await world.entered.wait()
         await asyncio.sleep(0.02)
         assert not posting.done()
         world.hold.set()
@@ -244,7 +247,7 @@ def test_the_same_key_while_the_first_is_under_way_is_a_conflict() -> None:
     async def play(world: World, client: httpx2.AsyncClient) -> None:
         world.hold = asyncio.Event()
         posting = asyncio.ensure_future(client.post(URL, content=json.dumps(GOOD), headers={"Idempotency-Key": "k"}))
-        await asyncio.sleep(0.05)
+        await world.entered.wait()
         response = await client.post(URL, content=json.dumps(GOOD), headers={"Idempotency-Key": "k"})
         assert is_problem(response, 409, "ask again")
         world.hold.set()

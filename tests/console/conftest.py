@@ -20,4 +20,6 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 @pytest.fixture
 def client(world: World) -> TestClient:
-    return TestClient(world.app, base_url="http://127.0.0.1:8213", client=("127.0.0.1", 50000), headers={"X-Offsite-Person": "zhang"})
+    return TestClient(
+        world.app, base_url="http://127.0.0.1:8213", client=("127.0.0.1", 50000), headers={"X-Offsite-Person": "zhang"}
+    )

@@ -76,14 +76,26 @@ def test_what_is_not_there_is_a_problem(client: TestClient, path: str) -> None:
 def test_series_around_an_episode(world: World, client: TestClient) -> None:
     body = alert(1)
     world.judged(body)
-    found = client.get(f"/api/v1/alerts/{body['id']}/series").json()
-    assert [strip["factor"] for strip in found["strips"]] == ["a21026", "a21002", "a34013", "a19001", "a01011", "a01012"]
-    own = found["strips"][0]
-    assert (own["limit"], own["unit"]) == (50.0, "mg/m³")
+    path = f"/api/v1/alerts/{body['id']}/series"
+    found = client.get(path).json()
+    assert found["companions"] == ["a21002", "a34013", "a19001", "a01011", "a01012"]
+    own = found["strip"]
+    assert (own["factor"], own["limit"], own["unit"]) == ("a21026", 50.0, "mg/m³")
     assert {line["stat"] for line in own["lines"]} == {"avg", "zs_avg"}
     assert found["start"] < found["episode"]["start"] < found["end"] <= NOW
-    minutes = client.get(f"/api/v1/alerts/{body['id']}/series", params={"period": "realtime"}).json()
-    assert all(len(line["time"]) <= 2000 for strip in minutes["strips"] for line in strip["lines"])
+    other = client.get(path, params={"factor": "a19001", "period": "realtime"}).json()["strip"]
+    assert (other["name_zh"], other["limit"]) == ("含氧量", None)
+    assert all(len(line["time"]) <= 2000 for line in other["lines"])
+
+
+def test_an_alert_of_a_point_shows_the_points_factors(world: World, client: TestClient) -> None:
+    body = alert(1, factor="", rule="silence")
+    world.judged(body)
+    found = client.get(f"/api/v1/alerts/{body['id']}/series").json()
+    assert found["strip"]["factor"] == "a21026"
+    strange = alert(2, factor="", site="nowhere", rule="silence")
+    world.judged(strange)
+    assert client.get(f"/api/v1/alerts/{strange['id']}/series").json()["strip"] is None
 
 
 def test_a_lead_becomes_one_case_and_moves_to_its_end(world: World, client: TestClient) -> None:

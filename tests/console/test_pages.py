@@ -51,7 +51,9 @@ def test_modules_parse_and_stay_small(module: Path) -> None:
     node = shutil.which("node")
     need(node, "node (only to check that the modules parse)")
     assert node is not None
-    checked = subprocess.run([node, "--check", "--input-type=module"], input=module.read_bytes(), capture_output=True, check=False)
+    checked = subprocess.run(
+        [node, "--check", "--input-type=module"], input=module.read_bytes(), capture_output=True, check=False
+    )
     assert checked.returncode == 0, checked.stderr.decode()
 
 

@@ -57,7 +57,9 @@ def test_no_rows_no_lines() -> None:
     assert series.lines(pa.table({name: [] for name in names})) == []
 
 
-@given(st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**9), st.sampled_from(["realtime", "minute", "hour", "day"]))
+@given(
+    st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**9), st.sampled_from(["realtime", "minute", "hour", "day"])
+)
 def test_the_window_holds_the_episode_and_not_the_future(opened: int, lasted: int, later: int, period: str) -> None:
     for closed in (None, opened + lasted):
         now = opened + lasted + later

@@ -169,5 +169,8 @@ def morning(world: World) -> None:
     for k, row in enumerate(rows):
         world.now = NOW - (len(rows) - k) * 60_000
         world.judged(row)
-    world.judged(lead(1, [rows[0]["id"], rows[1]["id"]], seq=900), lead(2, [rows[2]["id"]], site="XS001", level=3, type="two-families", seq=901))
+    world.judged(
+        lead(1, [rows[0]["id"], rows[1]["id"]], seq=900),
+        lead(2, [rows[2]["id"]], site="XS001", level=3, type="two-families", seq=901),
+    )
     world.now = NOW

@@ -88,14 +88,11 @@ def test_other_checksums_are_a_switch(mode):
 
 
 @pytest.mark.parametrize("vector", REAL, ids=lambda v: f"line{v['line']}")
-def test_every_pair_of_an_accepted_real_frame_has_one_fate(vector):
-    wire = base64.b64decode(vector["b64"])
-    (*frames,) = split_buffer(wire).frames()
-    decoder = Hj212Decoder(place, SeriesTable())
-    decoded = decoder.decode(frames, np.zeros(len(frames), np.int64))
-    for index, raw in enumerate(frames):
-        traces = (decoded.readings.frame == index).sum() + sum(r.frame == index for r in decoded.rejects)
-        traces += sum(event.body["frame"] == index for event in decoded.events)
+def test_every_accepted_real_frame_leaves_a_trace(vector):
+    for raw in split_buffer(base64.b64decode(vector["b64"])).frames():
+        decoder = Hj212Decoder(place, SeriesTable())
+        decoded = decoder.decode([raw], np.zeros(1, np.int64))
+        traces = len(decoded.readings) + len(decoded.rejects) + len(decoded.events)
         assert traces > 0 or parse(raw[6:]).cn in {"9015", "8013"}
 
 

@@ -184,7 +184,12 @@ def faulty(name):
         keep = (np.arange(600) < 300) | (np.arange(600) >= 345)
         fault[345] = True
         return time[keep], values[keep], fault[keep]
-    start, end, what = {"constant": (300, 420, 21.37), "limit": (300, 330, 51.0), "range": (300, 301, -9.0), "spike": (300, 305, 95.0)}[name]
+    start, end, what = {
+        "constant": (300, 420, 21.37),
+        "limit": (300, 330, 51.0),
+        "range": (300, 301, -9.0),
+        "spike": (300, 305, 95.0),
+    }[name]
     values[start:end, 0] = what
     fault[start:end] = True
     return time, values, fault

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.limit import Limit
@@ -49,11 +49,13 @@ def test_cannot_say(row):
     assert np.isnan(score(*row)[0])
 
 
+@settings(deadline=None)
 @given(VALUE, st.floats(1e-6, 1e9))
 def test_exceeded_exactly_where_the_value_is_above_the_limit(value, high):
     assert (score(value, NAN, high)[0] > 1.0) == (value > high)
 
 
+@settings(deadline=None)
 @given(st.floats(1e-6, 1e9))
 def test_one_step_of_a_double_above_the_limit_exceeds_it(high):
     assert score(high, NAN, high)[0] == 1.0
@@ -61,6 +63,7 @@ def test_one_step_of_a_double_above_the_limit_exceeds_it(high):
     assert score(np.nextafter(high, 0.0), NAN, high)[0] <= 1.0
 
 
+@settings(deadline=None)
 @given(VALUE, st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.sampled_from([Limit, Range]))
 def test_two_sided_exceeded_exactly_where_outside(value, low, width, kind):
     high = low + width
@@ -68,12 +71,14 @@ def test_two_sided_exceeded_exactly_where_outside(value, low, width, kind):
         assert (score(x, low, high, kind())[0] > 1.0) == (x < low or x > high)
 
 
+@settings(deadline=None)
 @given(st.floats(1e-3, 1e6), VALUE, VALUE)
 def test_a_higher_value_never_scores_less(high, a, b):
     low, up = sorted((a, b))
     assert score(low, NAN, high)[0] <= score(up, NAN, high)[0]
 
 
+@settings(deadline=None)
 @given(st.floats(0.0, 900.0), st.floats(1e-3, 1e6))
 def test_the_score_is_value_over_limit(multiple, high):
     value = multiple * high

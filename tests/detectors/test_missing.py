@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.core import SilenceDetector
@@ -131,6 +131,7 @@ def test_a_device_clock_years_ahead_teaches_nothing_and_is_got_over():
     assert point.interval_in_use == MINUTE
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 5000), min_size=1, max_size=30), st.integers(0, 10_000))
 def test_silence_is_counted_from_the_latest_arrival(arrivals, now):
     point = Point(interval=MINUTE)

@@ -16,7 +16,9 @@ NAN = float("nan")
 
 
 def columns(path, *names):
-    table = csv.read_csv(path, convert_options=csv.ConvertOptions(include_columns=names, column_types=dict.fromkeys(names, "double")))
+    table = csv.read_csv(
+        path, convert_options=csv.ConvertOptions(include_columns=names, column_types=dict.fromkeys(names, "double"))
+    )
     return [table[name].to_numpy().copy() for name in names]
 
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.rounds import cut, run
@@ -55,6 +55,7 @@ def one_by_one(members, time, values):
     return np.array(score), np.array(expected), slab.data.tobytes()
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 12), max_size=80), st.lists(st.integers(0, 80), max_size=6), st.integers(0, 2**32))
 def test_any_cut_is_bit_identical_to_one_row_at_a_time(members, cuts, seed):
     members, time, values = batch(members, seed)
@@ -67,6 +68,7 @@ def test_any_cut_is_bit_identical_to_one_row_at_a_time(members, cuts, seed):
     assert slab.data.tobytes() == state
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 12), max_size=80))
 def test_a_round_holds_each_member_once_and_rounds_shrink(members):
     plan = cut(np.array(members, np.int64))

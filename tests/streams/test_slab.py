@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.slab import CHUNK_BYTES, Slab
@@ -122,6 +122,7 @@ def test_a_stateless_record_has_no_bytes():
     assert chunks(slab) == {}
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 300), max_size=8), max_size=8), st.randoms())
 def test_what_was_written_when_dirty_restores_the_state(steps, random):
     """The last write of each chunk, replayed in any order of chunks, gives the same rows; a step writes only what changed."""

@@ -47,8 +47,10 @@ def foreign(table: str, column: str, target: str) -> sa.ForeignKeyConstraint:
 def upgrade() -> None:
     """Create everything."""
     create_alerts()
+    create_alert_actions()
     create_leads()
     create_cases()
+    create_case_events()
     create_audit()
     create_people()
     create_outlets()
@@ -57,7 +59,7 @@ def upgrade() -> None:
 
 
 def create_alerts() -> None:
-    """Create alerts and what people did about them."""
+    """Create alerts."""
     op.create_table(
         "alerts",
         word("id", 32),
@@ -83,6 +85,10 @@ def create_alerts() -> None:
     op.create_index("ix_alerts_state_seen", "alerts", ["state", "seen"])
     op.create_index("ix_alerts_seen_id", "alerts", ["seen", "id"])
     op.create_index("ix_alerts_site_seen", "alerts", ["site", "seen"])
+
+
+def create_alert_actions() -> None:
+    """Create what people did about alerts."""
     op.create_table(
         "alert_actions",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -129,7 +135,7 @@ def create_leads() -> None:
 
 
 def create_cases() -> None:
-    """Create cases, their events and their numbers."""
+    """Create cases."""
     op.create_table(
         "cases",
         word("id", 32),
@@ -155,6 +161,10 @@ def create_cases() -> None:
     )
     op.create_index("ix_cases_state_opened", "cases", ["state", "opened"])
     op.create_index("ix_cases_site_opened", "cases", ["site", "opened"])
+
+
+def create_case_events() -> None:
+    """Create the events of cases, and their numbers."""
     op.create_table(
         "case_events",
         word("case", 32),

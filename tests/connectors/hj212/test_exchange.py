@@ -140,7 +140,7 @@ def test_commands_of_one_device_follow_one_another() -> None:
                     wire.exchanges.frame(parse(item.segment), item)
 
         wire.transmit_answer = transmit_answer  # type: ignore[attr-defined]
-        outcomes = await asyncio.gather(*(wire.run("1012", wait=1) for _ in range(3)))
+        outcomes = await asyncio.gather(*(wire.run("1012", wait=30) for _ in range(3)))
         assert all(got.ok for got in outcomes)
         assert turns == ["sent", "answered"] * 3
         assert not wire.exchanges._open

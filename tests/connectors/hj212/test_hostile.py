@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -153,6 +154,30 @@ def test_a_peer_that_reads_no_answers_is_not_read_and_in_the_end_cut_off() -> No
         assert line.closed
         session.connection_lost(None)
         assert gateway.counters.closed == {"lagging": 1}
+        await gateway.close()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_chunk_that_cannot_be_put_aside_is_counted_and_ends_nothing(later: bool) -> None:
+    async def play() -> None:
+        def reject(_chunk: BadChunk, _peer: str) -> asyncio.Future[int]:
+            error = Retry("the disk is full")
+            if not later:
+                raise error
+            future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            future.set_exception(error)
+            return future
+
+        gateway, line = gateway_of([], []), Line()
+        gateway._reject = reject
+        session = Session(gateway)
+        session.connection_made(line)  # type: ignore[arg-type]
+        session.data_received(b"##0123broken\r\n" + upload(1))
+        await turns()
+        assert (gateway.counters.rejected.total(), gateway.counters.not_kept, gateway.counters.accepted) == (1, 1, 1)
+        assert not line.closed
         await gateway.close()
 
     asyncio.run(play())

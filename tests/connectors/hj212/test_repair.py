@@ -90,9 +90,9 @@ def test_run_looks_again_until_told_to_stop() -> None:
         world, stop = World(), asyncio.Event()
         world.missing = [Span("A", "2061", 0, 3)]
         running = asyncio.ensure_future(world.repair(RepairLimits(every=1, again=0, attempts=3)).run(stop))
-        await asyncio.wait_for(world.thrice.wait(), 5)
+        await asyncio.wait_for(world.thrice.wait(), 30)
         stop.set()
-        await asyncio.wait_for(running, 5)
+        await asyncio.wait_for(running, 30)
         assert len(world.asked) == 3
 
     asyncio.run(play())

@@ -69,11 +69,11 @@ class Device:
         self.reader, self.writer = reader, writer
 
     async def heard(self) -> Header:
-        line = await asyncio.wait_for(self.reader.readuntil(b"\r\n"), 5)
+        line = await asyncio.wait_for(self.reader.readuntil(b"\r\n"), 30)
         return parse(line[6:-6])
 
     async def text(self) -> bytes:
-        return await asyncio.wait_for(self.reader.read(), 5)
+        return await asyncio.wait_for(self.reader.read(), 30)
 
     async def silent(self) -> None:
         with pytest.raises(TimeoutError):
@@ -92,7 +92,7 @@ async def dialled(port: int, **kwargs: Any) -> AsyncIterator[Device]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 — the books have no bell
             await asyncio.sleep(0.002)
 

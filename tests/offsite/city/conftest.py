@@ -27,6 +27,7 @@ class FakeGateway:
     hang_up_after: int = 0
     seen: list[tuple[Header, bytes]] = field(default_factory=list)
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
+    tasks: list[asyncio.Task[Any]] = field(default_factory=list)
     port: int = 0
     server: asyncio.Server | None = None
 
@@ -38,29 +39,37 @@ class FakeGateway:
     async def __aexit__(self, *error: object) -> None:
         assert self.server is not None
         self.server.close()
+        await asyncio.sleep(0.05)  # connections that were accepted get their handler
         for writer in self.writers:
             writer.close()
-        await asyncio.gather(*(writer.wait_closed() for writer in self.writers), return_exceptions=True)
-        await asyncio.sleep(0.01)
+        await asyncio.gather(*self.tasks)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.tasks.append(task)
         self.writers.append(writer)
-        framer = Framer()
         try:
-            while data := await reader.read(1 << 16):
-                for frame in framer.feed(data):
-                    assert isinstance(frame, Frame), frame
-                    header = parse(frame.segment)
-                    self.seen.append((header, frame.segment))
-                    if self.hang_up_after and len(self.seen) == self.hang_up_after:
-                        writer.close()
-                        return
-                    if header.cn == "1013":
-                        writer.write(ack_notice(header))
-                    elif header.answer_required and not self.deaf(header, len(self.seen)):
-                        writer.write(ack_data(header))
+            await self.converse(reader, writer)
         except ConnectionError:
             return
+        finally:
+            writer.close()
+            await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        framer = Framer()
+        while data := await reader.read(1 << 16):
+            for frame in framer.feed(data):
+                assert isinstance(frame, Frame), frame
+                header = parse(frame.segment)
+                self.seen.append((header, frame.segment))
+                if self.hang_up_after and len(self.seen) == self.hang_up_after:
+                    return
+                if header.cn == "1013":
+                    writer.write(ack_notice(header))
+                elif header.answer_required and not self.deaf(header, len(self.seen)):
+                    writer.write(ack_data(header))
 
     def command(self, frame: bytes) -> None:
         self.writers[-1].write(frame)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.codecs import arrow, columns
+from streams.codecs import arrow, arrow_guard, columns
 from streams.codecs.rows import REASONS
 from streams.model import Decoded, SeriesTable
 from tests.streams.codecs.reading_samples import ROW, batch, good, same
@@ -166,6 +166,25 @@ def test_a_column_there_twice_or_of_no_rows() -> None:
     twice = pa.Table.from_arrays([*table_of().columns, table_of().column("site")], [*table_of().column_names, "site"])
     assert [(r.reason, r.rows) for r in decode(twice).rejects] == [("bad_arrow", 0)]
     assert len(decode(table_of().slice(0, 0)).readings) == 0
+
+
+@pytest.mark.parametrize("codec", ["zstd", "lz4"])
+@pytest.mark.parametrize("text", [False, True])
+def test_a_stream_that_unpacks_to_too_much_is_refused_unread(codec: str, text: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = table_of(3, site=pa.array(["x" * 500_000] * 3).dictionary_encode()) if text else table_of(100_000)
+    body = stream(table, codec=codec)
+    assert arrow_guard.check_size(body) is None
+    monkeypatch.setattr(arrow_guard, "INFLATED", 400_000)
+    found = arrow.decode(body, SeriesTable(), 0)
+    assert [(r.reason, r.rows) for r in found.rejects] == [("bad_arrow", 0)]
+    assert "claims" in found.rejects[0].detail
+
+
+def test_rows_without_bytes_are_refused() -> None:
+    nulls = pa.table({name: pa.nulls(arrow_guard.ROWS + 1) for name in columns.REQUIRED})
+    body = stream(nulls)
+    assert len(body) < 10_000
+    assert [r.reason for r in arrow.decode(body, SeriesTable(), 0).rejects] == ["bad_arrow"]
 
 
 @settings(max_examples=60, deadline=None)

@@ -243,6 +243,36 @@ def test_a_converted_flag_in_letters_flags_and_in_digits_is_a_reading():
     assert short(decoded, table) == [("a21026", "rtd", 1.0, "D"), ("a21002", "rtd", 2.0, "-"), ("a21002", "zsflag", 9.5, "-")]
 
 
+@pytest.mark.parametrize(
+    ("area", "expected"),
+    [
+        ("DataTime=20160801085857,02-Rtd=1;02-Flag=N,03-Rtd=2;", [("a21026", "rtd", 1.0, "N"), ("a21002", "rtd", 2.0, "-")]),
+        ("DataTime=20160801085857;;02-Rtd=1,,02-Flag=N;", [("a21026", "rtd", 1.0, "N")]),
+        ("DataTime=20160801085857;-Flag=N;02-Rtd=-99", [("a21026", "rtd", -99.0, "-")]),
+        ("DataTime=20160801085857;PNUM=3;PNO=1;02-Rtd=1", [("a21026", "rtd", 1.0, "-")]),
+        ("DataTime=20160801085857;LA-Rtd-Rtd=50.5;LA-Rtd-Flag=N", [("LA", "rtd", 50.5, "N")]),
+        ("DataTime=20160801085857;PM2.5-Rtd=7.5;TEMP-RTD=1", [("PM2.5", "rtd", 7.5, "-"), ("TEMP", "rtd", 1.0, "-")]),
+        (" DataTime=20160801085857; i13005-Info =40 ", [("i13005", "info", 40.0, "-")]),
+        ("02-Rtd=1;DataTime=20160801085857;DataTime=20170801085857", [("a21026", "rtd", 1.0, "-")]),
+        ("DataTime=20160801085857;02-ValidNum=60;02-Ori=1.5;02-ZsCou=9", None),
+    ],
+)
+def test_survival_of_field_bodies(area, expected):
+    decoded, table = decode(frame(area))
+    assert not decoded.rejects
+    assert set(decoded.readings.time.tolist()) == {T}
+    if expected is None:
+        expected = [("a21026", "validnum", 60.0, "-"), ("a21026", "ori", 1.5, "-"), ("a21026", "zs_sum", 9.0, "-")]
+    assert short(decoded, table) == expected
+
+
+def test_a_series_is_numbered_by_its_first_accepted_reading():
+    refused = frame("DataTime=20160801085857;a21026-Rtd=x")
+    frames = [refused, frame("DataTime=20160801085857;a21028-Rtd=1;a21026-Rtd=2")]
+    _, table = decode(*frames)
+    assert [key.factor for key in table.keys] == ["a21028", "a21026"]
+
+
 def test_split_packets_meet_by_key_and_repeats_are_kept():
     first = frame("DataTime=20160801085857;a21026-Rtd=1;" + "a21026-Rtd=1;" * 14, flag=6)
     second = frame("DataTime=20160801085857;a21028-Rtd=2", flag=6)

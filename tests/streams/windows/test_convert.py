@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.windows import convert as c
@@ -31,7 +31,9 @@ def test_flow_and_rate_vector():
     assert c.hourly_mass(22.5, qsn) == pytest.approx(5.1766, abs=5e-5)
 
 
-@pytest.mark.parametrize(("least", "valid", "ok"), [(45, 44, False), (45, 45, True), (20, 19, False), (20, 20, True), (12, 11, False)])
+@pytest.mark.parametrize(
+    ("least", "valid", "ok"), [(45, 44, False), (45, 45, True), (20, 19, False), (20, 20, True), (12, 11, False)]
+)
 def test_validity_vectors(least, valid, ok):
     values = np.full(60, NAN)
     values[:valid] = 7.0
@@ -51,7 +53,9 @@ def test_mean_of_nothing_is_nan_and_not_ok():
     assert ok.tolist() == [False, True]
 
 
-@pytest.mark.parametrize(("o2", "ok"), [(19.99, True), (20.0, True), (20.001, False), (20.5, False), (21.0, False), (25.0, False), (NAN, False)])
+@pytest.mark.parametrize(
+    ("o2", "ok"), [(19.99, True), (20.0, True), (20.001, False), (20.5, False), (21.0, False), (25.0, False), (NAN, False)]
+)
 def test_oxygen_guard(o2, ok):
     for value, good in (c.converted(30.0, o2, 6.0), c.converted_by_excess_air(30.0, o2, 1.2)):
         assert bool(good) is ok
@@ -64,6 +68,7 @@ def test_no_base_in_the_standard_leaves_the_measured_value_whatever_the_oxygen()
     assert ok.all()
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 1e4), st.floats(0.0, 20.0), st.floats(0.0, 20.0))
 def test_both_forms_of_conversion_agree(dry, o2, base):
     by_o2, _ = c.converted(dry, o2, base)
@@ -71,6 +76,7 @@ def test_both_forms_of_conversion_agree(dry, o2, base):
     assert by_alpha == pytest.approx(float(by_o2), rel=1e-12)
 
 
+@settings(deadline=None)
 @given(st.floats(0.0, 1e4), st.floats(0.0, 20.0))
 def test_at_the_base_oxygen_nothing_changes(dry, o2):
     value, ok = c.converted(dry, o2, o2)
@@ -78,6 +84,7 @@ def test_at_the_base_oxygen_nothing_changes(dry, o2):
     assert ok
 
 
+@settings(deadline=None)
 @given(st.floats(0.0, 1e4), st.floats(0.0, 99.0))
 def test_dry_is_never_less_than_wet(wet, humidity):
     assert c.dry(wet, humidity) >= wet
@@ -127,13 +134,17 @@ def test_water_mean_with_parts_missing(conc, volume, mean):
     assert c.water_mean(conc, volume) == pytest.approx(mean, nan_ok=True)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.001, 1e4), st.floats(0.001, 1e4)), min_size=1, max_size=24))
 def test_water_mean_is_total_mass_over_total_volume(pairs):
     conc, volume = np.array(pairs).T
-    assert c.water_mean(conc, volume) * volume.sum() / 1e3 == pytest.approx(c.water_mass(conc, volume).sum(), rel=1e-9, abs=1e-300)
+    assert c.water_mean(conc, volume) * volume.sum() / 1e3 == pytest.approx(
+        c.water_mass(conc, volume).sum(), rel=1e-9, abs=1e-300
+    )
     assert conc.min() * (1 - 1e-9) <= c.water_mean(conc, volume) <= conc.max() * (1 + 1e-9)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(), min_size=6, max_size=6))
 def test_whatever_a_device_sends_there_is_no_error(row):
     a, b, d, e, f, g = (np.array([x]) for x in row)
