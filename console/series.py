@@ -28,10 +28,13 @@ Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
 
-def window(opened: int, closed: int | None, now: int, period: str) -> tuple[int, int]:
-    """Return the [start, end) of the chart of an episode, ms UTC: its own span with a margin, never into the future."""
+def window(opened: int, closed: int | None, updated: int, now: int, period: str) -> tuple[int, int]:
+    """Return the [start, end) of the chart of an episode, ms UTC: its own span with a margin, never into the future.
+
+    `updated` is when an open episode was last heard of: a chart of a site that fell silent does not run on to today.
+    """
     margin = MARGIN_MS.get(period, 24 * HOUR_MS)
-    end = now if closed is None else min(closed + margin, now)
+    end = min((max(opened, updated) if closed is None else closed) + margin, now)
     return opened - margin, max(end, opened + margin // 24)
 
 

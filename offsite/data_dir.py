@@ -104,10 +104,16 @@ def project(store: StateStore, desk: Desk) -> None:
         desk.project(outputs, outputs[-1][0])
 
 
-def admin_of(desk: Desk) -> str:
-    """Return the first administrator, who acts when nobody is named; a desk without people gets one person a role first."""
+def actor(desk: Desk, person: str | None) -> str:
+    """Return who acts: `person`, else the first administrator. Raises Refused for somebody the desk does not know.
+
+    A desk without people gets one person a role first, as nobody could act there.
+    """
     people = desk.people()
     if not people:
         desk.put_people(DEFAULT)
         people = desk.people()
-    return next((str(one["person"]) for one in people if one["role"] == "admin"), "admin")
+    wanted = person or next((str(one["person"]) for one in people if one["role"] == "admin"), "an administrator")
+    if all(one["person"] != wanted for one in people):
+        raise Refused(f"the desk knows no person {wanted!r}; name with --as one of {', '.join(str(one['person']) for one in people)}")
+    return wanted

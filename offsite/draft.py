@@ -69,16 +69,13 @@ class Draft:
         """Return the draft."""
         factors = list(self._factors())
         read = {(f.site, f.point) for f in factors}
-        points = [Point(site, point, self._medium(site, point), mn=site if site in self._devices else "") for site, point in sorted(read)]
+        for key in self._table.keys:  # what came as rows names its place, and has only the code to tell its medium
+            self._media.setdefault((key.site, key.point), medium(key.factor, ""))
+        points = [Point(site, point, self._media[site, point], mn=site if site in self._devices else "") for site, point in sorted(read)]
         heard = {site for site, _ in read}
         points += [Point(mn, INFERRED_POINT[kind], kind, mn=mn) for mn, kind in sorted(self._devices.items()) if mn not in heard]
         sites = sorted({point.site for point in points})
         return Registry(tuple(Site(s, s) for s in sites), tuple(sorted(points, key=lambda p: (p.site, p.point))), tuple(factors))
-
-    def _medium(self, site: str, point: str) -> str:
-        found = self._media.get((site, point))
-        codes = (key.factor for key in self._table.keys if (key.site, key.point) == (site, point))
-        return found or medium(next(codes, ""), "")
 
     def _factors(self) -> Iterator[Factor]:
         keys = sorted((key, number) for number, key in enumerate(self._table.keys) if number in self._times)

@@ -78,7 +78,8 @@ def chart(parts: Parts, alert_id: str, period: str | None = None, factor: str | 
     shown = period or str(row.get("period") or "hour")
     opened = parse_time(str(row["opened"]))
     closed = parse_time(str(row["closed"])) if row.get("closed") else None
-    start, end = series.window(opened, closed, parts.clock(), shown)
+    updated = parse_time(str(row.get("updated") or row["opened"]))
+    start, end = series.window(opened, closed, updated, parts.clock(), shown)
     own, *companions = factors(names, row) or [""]
     asked = factor or own
     return {

@@ -1,5 +1,6 @@
 // Numbers and times as people read them: China Standard Time, tabular, and always with an age beside.
 import { lang, t } from "./i18n.js";
+import { now } from "./store.js";
 
 const ZONE = "Asia/Shanghai";
 const formats = new Map();
@@ -17,7 +18,11 @@ const MINUTE = { hour: "2-digit", minute: "2-digit" };
 export const clockTime = (time) => format("clock", { ...MINUTE, second: "2-digit" }).format(ms(time));
 export const minuteTime = (time) => format("minute", MINUTE).format(ms(time));
 export const dayTime = (time) => format("day", DAY).format(ms(time));
-export const fullTime = (time) => (time ? format("full", { ...DAY, ...MINUTE }).format(ms(time)) : "–");
+const yearOf = (time) => format("year", { year: "numeric" }).format(ms(time));
+/** Day and minute, with the year only where it is not this one. */
+export const fullTime = (time) =>
+  !time ? "–" : yearOf(time) === yearOf(now.peek()) ? format("full", { ...DAY, ...MINUTE }).format(ms(time)) : yearTime(time);
+const yearTime = (time) => format("dated", { year: "numeric", ...DAY, ...MINUTE }).format(ms(time));
 export const exactTime = (time) =>
   time ? format("exact", { year: "numeric", ...DAY, ...MINUTE, second: "2-digit" }).format(ms(time)) : "–";
 /** `2026-11-24T08:00:00+08:00`, as the API wants it. */

@@ -36,6 +36,13 @@ export function Devices() {
 }
 
 const show = (value) => (typeof value === "number" ? value.toLocaleString() : String(value ?? "–"));
+/** A nested count on one line; nothing counted yet is a dash. */
+const flat = (value) =>
+  typeof value === "object" && value !== null
+    ? Object.entries(value)
+        .map(([name, n]) => `${word("books", name)} ${show(n)}`)
+        .join(" · ") || "–"
+    : show(value);
 
 function Table({ name, rows }) {
   return html`<section>
@@ -46,15 +53,7 @@ function Table({ name, rows }) {
           ([key, value]) =>
             html`<tr key=${key}>
               <th scope="row">${word("books", key)}</th>
-              <td class="num right">
-                ${
-                  typeof value === "object" && value !== null
-                    ? Object.entries(value)
-                        .map(([k, v]) => `${word("books", k)} ${show(v)}`)
-                        .join(" · ")
-                    : show(value)
-                }
-              </td>
+              <td class="num right">${flat(value)}</td>
             </tr>`,
         )}
       </tbody>

@@ -20,6 +20,7 @@ class Api:
         self._prefix = parts.path.rstrip("/")
         self._key = key
         self._lock = asyncio.Lock()
+        self._closed = False
 
     async def get(self, path: str, *, person: str = "") -> tuple[int, Any]:
         """Return (status, JSON body). Raises OSError if nobody answers."""
@@ -30,7 +31,8 @@ class Api:
         return await self._call("POST", path, json.dumps(body, ensure_ascii=False).encode(), person)
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; a request that a cancelled caller left under way ends with it."""
+        self._closed = True
         self._connection.close()
 
     async def _call(self, method: str, path: str, body: bytes | None, person: str) -> tuple[int, Any]:
@@ -43,14 +45,22 @@ class Api:
             headers["Authorization"] = f"Bearer {self._key}"
         if person:
             headers["X-Offsite-Person"] = person
-        for last in (False, True):
-            try:
-                self._connection.request(method, self._prefix + path, body, headers)
-                answer = self._connection.getresponse()
-                text = answer.read()
-                return answer.status, json.loads(text) if text else None
-            except _GONE as error:  # a kept connection may have been closed by the server in the meantime: once more, anew
+        try:
+            return self._request(method, self._prefix + path, body, headers)
+        except _GONE:  # a kept connection may have been closed by the server in the meantime: once more, anew
+            self._connection.close()
+            if self._closed:
+                raise ConnectionError(f"{method} {path}: the client is closed") from None
+        try:
+            return self._request(method, self._prefix + path, body, headers)
+        except _GONE as error:
+            raise ConnectionError(f"{method} {path}: {error!r}; is the product running there?") from error
+        finally:
+            if self._closed:
                 self._connection.close()
-                if last:
-                    raise ConnectionError(f"{method} {self._prefix}{path}: {error!r}") from error
-        raise AssertionError("unreachable")
+
+    def _request(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, Any]:
+        self._connection.request(method, path, body, headers)
+        answer = self._connection.getresponse()
+        text = answer.read()
+        return answer.status, json.loads(text) if text else None

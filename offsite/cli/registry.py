@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,8 +90,9 @@ def _show(args: argparse.Namespace) -> int:
     if args.json:
         print_json(json.loads(to_json(registry)))
         return 0
+    factors, limits = (Counter((row.site, row.point) for row in table) for table in (registry.factors, registry.limits))
     rows = [
-        (site.site, site.name, site.district, p.point, p.medium, p.mn, _number(registry, "factors", p), _number(registry, "limits", p))
+        (site.site, site.name, site.district, p.point, p.medium, p.mn, factors[p.site, p.point], limits[p.site, p.point])
         for p in registry.points
         if (site := registry.site(p.site)) is not None
     ]
@@ -106,7 +108,3 @@ def _found(args: argparse.Namespace) -> Registry:
         return load_current(existing(args.data))
     return from_json(args.path.read_text(encoding="utf-8")) if args.path.suffix == ".json" else load(args.path)
 
-
-def _number(registry: Registry, table: str, point: object) -> int:
-    place = (getattr(point, "site", ""), getattr(point, "point", ""))
-    return sum((row.site, row.point) == place for row in getattr(registry, table))

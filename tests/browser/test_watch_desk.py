@@ -54,7 +54,7 @@ def test_detail_shows_the_reason_the_limit_and_a_table(world: World, desk_page: 
     assert page.locator("tr.inside").count() == 3
     assert page.locator("td.over").count() == 3
     assert "维护 M · 无效数据" in page.inner_text(".scroll")
-    page.wait_for_selector(".strip:nth-of-type(6) canvas >> nth=0")
+    page.wait_for_selector(".strip >> text=烟气温度")
     assert page.locator(".strip").count() == 6, "companions of the point have their own strips"
 
 

@@ -63,6 +63,11 @@ def test_no_rows_no_lines() -> None:
 def test_the_window_holds_the_episode_and_not_the_future(opened: int, lasted: int, later: int, period: str) -> None:
     for closed in (None, opened + lasted):
         now = opened + lasted + later
-        start, end = series.window(opened, closed, now, period)
+        start, end = series.window(opened, closed, opened + lasted, now, period)
         assert start < opened < end
         assert end <= max(now, opened + series.MARGIN_MS[period] // 24)
+
+
+def test_an_open_episode_of_a_silent_site_is_not_drawn_to_today() -> None:
+    start, end = series.window(0, None, series.HOUR_MS, 10_000 * series.HOUR_MS, "hour")
+    assert (start, end) == (-24 * series.HOUR_MS, 25 * series.HOUR_MS)
