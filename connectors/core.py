@@ -68,7 +68,7 @@ class Log(Protocol):
         """At most `limit` records with offset >= `start`, in order; holds no snapshot after it returns."""
 
     def end(self) -> int:
-        """The offset that the next record will get."""
+        """Return the offset that the next record will get."""
 
 
 HJ212 = "application/x-hj212"

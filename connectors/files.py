@@ -111,7 +111,7 @@ def _zst(source: _Counted, _limits: FileLimits) -> _Inflate:
 
     libzstd itself refuses windows over 128 MB.
     """
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
     reader: _Inflate = pa.CompressedInputStream(pa.PythonFile(source, "r"), "zstd")
     return reader

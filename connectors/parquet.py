@@ -72,5 +72,7 @@ class ParquetFolder:
                 except duckdb.IOException:
                     continue
                 except duckdb.Error as error:
-                    raise Lost(f"{self.folder}: history cannot be read ({error}); restore the file it names from a backup") from error
+                    raise Lost(
+                        f"{self.folder}: history cannot be read ({error}); restore the file it names from a backup"
+                    ) from error
         raise Retry(f"{self.folder}: files changed while they were read; ask again", 1)

@@ -46,7 +46,9 @@ def adopt(data: Path, mns: Sequence[str] | None, *, person: str | None, plan: Pa
 def _ask(data: Path, product: Running, mns: Sequence[str] | None, person: str | None, wait: float) -> dict[str, int]:
     with open_desk(data) as desk:
         by = actor(desk, person)
-    answer = desk_client.call(desk_of(product), "POST", "/api/v1/devices/adopt", {"mns": None if mns is None else list(mns)}, person=by)
+    answer = desk_client.call(
+        desk_of(product), "POST", "/api/v1/devices/adopt", {"mns": None if mns is None else list(mns)}, person=by
+    )
     with open_log(data) as log:
         end = log.end()
     _await_judge(data, end, wait)

@@ -38,7 +38,7 @@ Told = Callable[[int, int], object]
 """(bytes done, bytes in all): progress."""
 
 
-def backup(data: Path, out: Path, now: int, told: Told = lambda done, total: None) -> dict[str, Any]:
+def backup(data: Path, out: Path, now: int, told: Told | None = None) -> dict[str, Any]:
     """Write `out`, whole or not at all; return the manifest. Raises Refused (the file is there), Retry (disk full, busy) or Lost."""
     if out.exists():
         raise Refused(f"{out} is there already; a backup overwrites nothing: name another file")
@@ -48,7 +48,11 @@ def backup(data: Path, out: Path, now: int, told: Told = lambda done, total: Non
         with tempfile.TemporaryDirectory(prefix=".offsite-backup-", dir=out.parent) as scratch:
             staged = Path(scratch)
             _stage(data, staged)
-            manifest = {"format": FORMAT, "made": rfc3339(now), "files": {name: _fingerprint(staged / name) for name in _names(staged)}}
+            manifest = {
+                "format": FORMAT,
+                "made": rfc3339(now),
+                "files": {name: _fingerprint(staged / name) for name in _names(staged)},
+            }
             _pack(staged, manifest, part, told)
         part.replace(out)
     except OSError as error:
@@ -119,18 +123,22 @@ def _fingerprint(path: Path) -> dict[str, Any]:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
-def _pack(staged: Path, manifest: dict[str, Any], part: Path, told: Told) -> None:
+def _pack(staged: Path, manifest: dict[str, Any], part: Path, told: Told | None) -> None:
     total, done = sum(entry["bytes"] for entry in manifest["files"].values()), 0
     text = orjson.dumps(manifest, option=orjson.OPT_INDENT_2)
     with part.open("wb") as raw:
-        with zstandard.ZstdCompressor(level=3).stream_writer(raw, closefd=False) as packed, tarfile.open(fileobj=packed, mode="w|") as tar:
+        with (
+            zstandard.ZstdCompressor(level=3).stream_writer(raw, closefd=False) as packed,
+            tarfile.open(fileobj=packed, mode="w|") as tar,
+        ):
             head = tarfile.TarInfo(MANIFEST)
             head.size = len(text)
             tar.addfile(head, BytesIO(text))
             for name, entry in manifest["files"].items():
                 tar.add(staged / name, name)
                 done += entry["bytes"]
-                told(done, total)
+                if told is not None:
+                    told(done, total)
         raw.flush()
         os.fsync(raw.fileno())
 
@@ -159,7 +167,11 @@ def restore(source: Path, data: Path) -> dict[str, Any]:
 
 
 def _unpack(source: Path, staged: Path) -> dict[str, Any]:
-    with source.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as packed, tarfile.open(fileobj=packed, mode="r|") as tar:
+    with (
+        source.open("rb") as raw,
+        zstandard.ZstdDecompressor().stream_reader(raw) as packed,
+        tarfile.open(fileobj=packed, mode="r|") as tar,
+    ):
         members = _files(tar)
         name, file = next(members, ("", BytesIO()))
         manifest = _manifest(source, name, file)

@@ -115,5 +115,7 @@ def actor(desk: Desk, person: str | None) -> str:
         people = desk.people()
     wanted = person or next((str(one["person"]) for one in people if one["role"] == "admin"), "an administrator")
     if all(one["person"] != wanted for one in people):
-        raise Refused(f"the desk knows no person {wanted!r}; name with --as one of {', '.join(str(one['person']) for one in people)}")
+        raise Refused(
+            f"the desk knows no person {wanted!r}; name with --as one of {', '.join(str(one['person']) for one in people)}"
+        )
     return wanted

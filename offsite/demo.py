@@ -84,7 +84,9 @@ async def _run(demo: Demo, settings: Settings, say: Callable[[str], None]) -> No
     await asyncio.gather(*tasks)
 
 
-async def _city(demo: Demo, settings: Settings, ports: Ports, product: Product, stop: asyncio.Event, say: Callable[[str], None]) -> None:
+async def _city(
+    demo: Demo, settings: Settings, ports: Ports, product: Product, stop: asyncio.Event, say: Callable[[str], None]
+) -> None:
     """Run the city's process until `stop`; if it dies, so does the demo."""
     key = (await asyncio.to_thread(product.desk.create_key, "city"))["secret"]
     assert settings.clock is not None

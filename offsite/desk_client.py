@@ -26,7 +26,9 @@ def call(port: int, method: str, path: str, body: Any = None, *, person: str = "
         response = connection.getresponse()
         status, text = response.status, response.read()
     except (OSError, http.client.HTTPException) as error:
-        raise Lost(f"the desk on port {port} does not answer ({error}); is `offsite run` still up? If not, repeat the command") from error
+        raise Lost(
+            f"the desk on port {port} does not answer ({error}); is `offsite run` still up? If not, repeat the command"
+        ) from error
     finally:
         connection.close()
     answer = _json(text)

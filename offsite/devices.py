@@ -7,7 +7,7 @@ unknown one has sent.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Body, Header, HTTPException
 
@@ -74,7 +74,12 @@ class Devices:
         if found is None:
             return {}
         points = [
-            {"point": p.point, "name": p.name, "medium": p.medium, "factors": [self._factor(f) for f in registry.factors if (f.site, f.point) == (p.site, p.point)]}
+            {
+                "point": p.point,
+                "name": p.name,
+                "medium": p.medium,
+                "factors": [self._factor(f) for f in registry.factors if (f.site, f.point) == (p.site, p.point)],
+            }
             for p in registry.points
             if p.site == site
         ]
@@ -101,7 +106,9 @@ class Devices:
         router = APIRouter(prefix="/api/v1/devices")
 
         @router.post("/adopt")
-        async def adopt(mns: list[str] | None = Body(None, embed=True), x_offsite_person: str = Header("system")) -> dict[str, Any]:
+        async def adopt(
+            mns: Annotated[list[str] | None, Body(embed=True)] = None, x_offsite_person: Annotated[str, Header()] = "system"
+        ) -> dict[str, Any]:
             """Adopt the devices named, or all that are held."""
             try:
                 return {"adopted": await self.adopt(mns, x_offsite_person)}
@@ -109,7 +116,7 @@ class Devices:
                 raise HTTPException(409, str(refused)) from refused
 
         @router.post("/{mn}/commands/{cn}")
-        async def command(mn: str, cn: str, params: dict[str, Any] = Body(...)) -> dict[str, Any]:
+        async def command(mn: str, cn: str, params: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
             """Give a device one command of the standard and return its outcome."""
             try:
                 outcome = await self._product.gateway.ask(mn, cn, params)

@@ -71,7 +71,9 @@ class Draft:
         read = {(f.site, f.point) for f in factors}
         for key in self._table.keys:  # what came as rows names its place, and has only the code to tell its medium
             self._media.setdefault((key.site, key.point), medium(key.factor, ""))
-        points = [Point(site, point, self._media[site, point], mn=site if site in self._devices else "") for site, point in sorted(read)]
+        points = [
+            Point(site, point, self._media[site, point], mn=site if site in self._devices else "") for site, point in sorted(read)
+        ]
         heard = {site for site, _ in read}
         points += [Point(mn, INFERRED_POINT[kind], kind, mn=mn) for mn, kind in sorted(self._devices.items()) if mn not in heard]
         sites = sorted({point.site for point in points})

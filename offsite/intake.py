@@ -88,4 +88,3 @@ def _topic(factors: Sequence[str]) -> str:
     if any(f.startswith(("d", "p")) or "power" in f for f in factors):
         return TOPICS["power"]
     return TOPICS["gas"] if any(f.startswith(("a", "w", "0")) for f in factors) else "sensor-readings"
-

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,10 @@ class Product:
             await self.writer.append(registry_record(registry, -1))
             put_current(self.settings.data, registry)
             self.registry = registry
-        people = [{n: getattr(p, n) for n in ("person", "name", "role", "org", "org_level", "district", "site", "phone")} for p in registry.people]
+        people = [
+            {n: getattr(p, n) for n in ("person", "name", "role", "org", "org_level", "district", "site", "phone")}
+            for p in registry.people
+        ]
         if people:
             await asyncio.to_thread(self.desk.put_people, people)
 
@@ -126,7 +129,9 @@ class Product:
     async def _serve(self, app: Any, port: int, host: str | None = None) -> int:
         """Run an ASGI app on this loop; return its port. Raises Lost if the port is in use."""
         address = host or self.settings.host
-        config = uvicorn.Config(app, host=address, port=port, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+        config = uvicorn.Config(
+            app, host=address, port=port, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
+        )
         server = uvicorn.Server(config)
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # the supervisor owns the signals
         try:
@@ -189,10 +194,9 @@ class Product:
         if settings.tls_port >= 0:
             self.ports.tls = await self.gateway.listen(settings.host, settings.tls_port, tls=_tls(settings))
         await self.serve_http()
-        jobs: list[Awaitable[Any]] = [self.ticks(), self.project(), self.desk_time(), repair.look(self)]
-        tasks = [asyncio.ensure_future(job) for job in jobs]
+        tasks = [asyncio.ensure_future(job) for job in (self.ticks(), self.project(), self.desk_time(), repair.look(self))]
         ready(self.ports)
-        waits = [asyncio.ensure_future(stop.wait()), self.gateway.lost, *tasks]
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(stop.wait()), self.gateway.lost, *tasks]
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         await self._close(tasks)
         for task in done:
@@ -200,7 +204,7 @@ class Product:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _close(self, tasks: list[asyncio.Future[Any]]) -> None:
+    async def _close(self, tasks: Sequence[asyncio.Future[Any]]) -> None:
         """Stop taking, finish writing, let go."""
         for server in self.servers:
             server.should_exit = True
@@ -218,5 +222,3 @@ def _tls(settings: Settings) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(str(settings.tls_cert), str(settings.tls_key))
     return context
-
-

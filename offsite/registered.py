@@ -144,4 +144,3 @@ def merged(base: Registry, more: Registry) -> Registry:
         base.people,
         base.districts,
     )
-

@@ -131,7 +131,9 @@ def _mn(frame: bytes) -> str:
     return found[1].decode("utf-8", "replace") if found else ""
 
 
-def replay(files: Sequence[Path], *, data: Path | None, registry: Path | None, plan: Path | None, progress: bool) -> dict[str, Any]:
+def replay(
+    files: Sequence[Path], *, data: Path | None, registry: Path | None, plan: Path | None, progress: bool
+) -> dict[str, Any]:
     """Replay files in order; return the books with seconds and readings per second. Raises Refused naming a file that is none."""
     for path in files:
         if not path.is_file():
@@ -159,5 +161,3 @@ def _with_bar(files: Sequence[Path], *, show: bool) -> Iterator[Path]:
         done += path.stat().st_size
     if show:
         sys.stderr.write("\r" + " " * 90 + "\r")
-
-

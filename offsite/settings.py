@@ -87,7 +87,7 @@ def _check(settings: Settings) -> list[str]:
     faults = [
         f"{name}: {port} is no port; use 1 to 65535, 0 for a free one, -1 to leave it out"
         for name in ("hj212_port", "tls_port", "http_port", "desk_port")
-        if not -1 <= (port := getattr(settings, name)) <= 65_535  # noqa: PLR2004 - the largest TCP port
+        if not -1 <= (port := getattr(settings, name)) <= 65_535
     ]
     for name in ("registry", "plan", "tls_cert", "tls_key", "clock"):
         path = getattr(settings, name)

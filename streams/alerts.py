@@ -40,7 +40,7 @@ def alert_body(rule: Rule, change: Change, state: State, plan: Plan, limits: Lim
     words = _words(rule, episode, factor, limit, found.source if found else "", found.unit if found else "")
     closed = change.kind == "closed"
     return {
-        "id": content_id(rule.id, "/".join((site, point, factor, period)), episode.start),
+        "id": content_id(rule.id, f"{site}/{point}/{factor}/{period}", episode.start),
         "rule": rule.id,
         "family": rule.family,
         "site": site,

@@ -1,4 +1,4 @@
-"""The cross-site stage, first rule: is the silence of many points one common cause? (rules C.2 false-positive guard)
+"""The cross-site stage, first rule: whether the silence of many points is one common cause (rules C.2 false-positive guard).
 
 A summary of the points newly found silent enters; an answer goes back to the sites as `context`, and only the site's owner
 emits. The stage is pure and idempotent: the same summary gives the same answer.

@@ -51,8 +51,8 @@ def emit(judged: Iterable[Judged], state: State, plan: Plan, limits: LimitIndex,
         state.books["alerts"] += change.kind == "opened"
         windows = state.windows.setdefault(site, [])
         known = sum(bool(w.id) for w in windows)
-        for lead in leads.weigh(plan, windows, site, body, change.episode.start):
-            bodies.append(("lead", site, lead | {"updated": updated, "seq": state.next_seq(site)}))
+        grown = leads.weigh(plan, windows, site, body, change.episode.start)
+        bodies += [("lead", site, lead | {"updated": updated, "seq": state.next_seq(site)}) for lead in grown]
         state.books["leads"] += sum(bool(w.id) for w in windows) - known
         state.dirty_windows(site)
         if rule.scope == "point" and change.kind == "closed":

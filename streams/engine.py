@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -240,8 +240,7 @@ def _shift(reject: Reject, base: int) -> Reject:
 
 def _renumber(readings: Readings, frame: Any) -> Readings:
     """Let `frame` count the records of the step."""
-    columns = [getattr(readings, name) for name in Readings.__slots__[:-1]]
-    return Readings(*columns, np.broadcast_to(np.asarray(frame, np.int32), len(readings)))
+    return replace(readings, frame=np.broadcast_to(np.asarray(frame, np.int32), len(readings)))
 
 
 def _segments(records: list[Record]) -> Iterator[tuple[int, dict[str, Any] | None]]:

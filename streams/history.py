@@ -35,7 +35,9 @@ ORDER BY time, period, stat, revision
 def _names(column: int, keys: Sequence[SeriesKey], series: np.ndarray[Any, Any]) -> pa.Array:
     """Return one part of the series keys as a dictionary array."""
     used, place = np.unique(series, return_inverse=True)
-    return pa.DictionaryArray.from_arrays(pa.array(place.astype(np.int32)), pa.array([keys[i][column] for i in used.tolist()], pa.string()))
+    return pa.DictionaryArray.from_arrays(
+        pa.array(place.astype(np.int32)), pa.array([keys[i][column] for i in used.tolist()], pa.string())
+    )
 
 
 def readings_table(outputs: Sequence[Outputs], state: State, offsets: np.ndarray[Any, Any]) -> pa.Table | None:
@@ -51,7 +53,9 @@ def readings_table(outputs: Sequence[Outputs], state: State, offsets: np.ndarray
     columns |= {
         "time": np.concatenate([r.time for r in rows]),
         "value": np.concatenate([r.value for r in rows]),
-        "flag": pa.DictionaryArray.from_arrays(pa.array(np.concatenate([r.flag for r in rows]).astype(np.int32)), pa.array(flags)),
+        "flag": pa.DictionaryArray.from_arrays(
+            pa.array(np.concatenate([r.flag for r in rows]).astype(np.int32)), pa.array(flags)
+        ),
         "quality": np.concatenate([p.quality for p in parts]),
         "fate": pa.DictionaryArray.from_arrays(pa.array(fate.astype(np.int32)), pa.array(FATES)),
         "revision": (fate == FATES.index("revised")).astype(np.int32),
@@ -68,12 +72,14 @@ def windows_table(outputs: Sequence[Outputs], state: State) -> pa.Table | None:
         return None
     names = state.index.channels.names
     channel = np.concatenate([c.channel for c in closed])
-    columns: dict[str, Any] = {part: [names[c][i] for c in channel.tolist()] for i, part in enumerate(("site", "point", "factor"))}
+    columns: dict[str, Any] = {
+        part: [names[c][i] for c in channel.tolist()] for i, part in enumerate(("site", "point", "factor"))
+    }
     columns |= {
         "period": [c.period for c in closed for _ in range(len(c.channel))],
         "start": np.concatenate([c.start for c in closed]),
         "mean": np.concatenate([c.mean for c in closed]),
-        "count": np.concatenate([c.count for c in closed]),
+        "count": np.concatenate([c.parts for c in closed]),
         "valid": np.concatenate([c.valid for c in closed]),
     }
     return pa.table(columns)
@@ -81,14 +87,16 @@ def windows_table(outputs: Sequence[Outputs], state: State) -> pa.Table | None:
 
 def frames_table(records: Sequence[Record]) -> pa.Table:
     """Return the records as they came, for evidence."""
-    return pa.table({
-        "offset": [r.offset for r in records],
-        "arrived": [r.arrived for r in records],
-        "topic": [r.topic for r in records],
-        "site": [r.key for r in records],
-        "content_type": [r.content_type for r in records],
-        "body": pa.array([r.body for r in records], pa.binary()),
-    })
+    return pa.table(
+        {
+            "offset": [r.offset for r in records],
+            "arrived": [r.arrived for r in records],
+            "topic": [r.topic for r in records],
+            "site": [r.key for r in records],
+            "content_type": [r.content_type for r in records],
+            "body": pa.array([r.body for r in records], pa.binary()),
+        }
+    )
 
 
 def pack(table: pa.Table) -> bytes:
@@ -162,16 +170,36 @@ def _by_day(kind: str, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
 
 
 _EMPTY = {
-    READINGS: pa.schema([
-        *((n, pa.string()) for n in SeriesKey._fields), ("time", pa.int64()), ("value", pa.float64()), ("flag", pa.string()),
-        ("quality", pa.uint8()), ("fate", pa.string()), ("revision", pa.int32()), ("arrived", pa.int64()), ("offset", pa.int64()),
-    ]).empty_table(),
-    WINDOWS: pa.schema([
-        *((n, pa.string()) for n in ("site", "point", "factor", "period")), ("start", pa.int64()), ("mean", pa.float64()),
-        ("count", pa.int64()), ("valid", pa.bool_()),
-    ]).empty_table(),
-    FRAMES: pa.schema([
-        ("offset", pa.int64()), ("arrived", pa.int64()), ("topic", pa.string()), ("site", pa.string()),
-        ("content_type", pa.string()), ("body", pa.binary()),
-    ]).empty_table(),
+    READINGS: pa.schema(
+        [
+            *((n, pa.string()) for n in SeriesKey._fields),
+            ("time", pa.int64()),
+            ("value", pa.float64()),
+            ("flag", pa.string()),
+            ("quality", pa.uint8()),
+            ("fate", pa.string()),
+            ("revision", pa.int32()),
+            ("arrived", pa.int64()),
+            ("offset", pa.int64()),
+        ]
+    ).empty_table(),
+    WINDOWS: pa.schema(
+        [
+            *((n, pa.string()) for n in ("site", "point", "factor", "period")),
+            ("start", pa.int64()),
+            ("mean", pa.float64()),
+            ("count", pa.int64()),
+            ("valid", pa.bool_()),
+        ]
+    ).empty_table(),
+    FRAMES: pa.schema(
+        [
+            ("offset", pa.int64()),
+            ("arrived", pa.int64()),
+            ("topic", pa.string()),
+            ("site", pa.string()),
+            ("content_type", pa.string()),
+            ("body", pa.binary()),
+        ]
+    ).empty_table(),
 }

@@ -123,7 +123,7 @@ class Index:
         self._derive()
 
     def _row(self, sid: int, site: str, point: str, factor: str, period: str, stat: str) -> tuple[Any, ...]:
-        """Number one series and look up its bounds."""
+        """Give one series its numbers and bounds."""
         site_no, channel = self.sites.of(site), self.channels.of((site, point, factor))
         if (site, point) not in self.points.ids:
             self.point_facts.append(self.facts.point(site, point))

@@ -46,6 +46,14 @@ class Episode:
     open: bool = False
     cleared: int = 0
 
+    def grow(self, end: int, score: float, observed: float, expected: float) -> None:
+        """Take in one more observation over the limit; the figures are those of the peak."""
+        self.cleared = 0
+        self.last = max(self.last, end)
+        self.count += 1
+        if score > self.peak:
+            self.peak, self.observed, self.expected = score, observed, expected
+
     def to_json(self) -> dict[str, Any]:
         """Return the episode as plain values, for the state store."""
         return asdict(self)
@@ -84,39 +92,20 @@ def judge(rule: Rule, episodes: Episodes, scores: Scores) -> tuple[list[Change],
 def _observe(
     rule: Rule, episodes: Episodes, member: int, start: int, end: int, score: float, observed: float, expected: float
 ) -> Change | None:
-    """Take one observation into account."""
+    """Take one observation into account: begin, go on with or end the member's episode."""
     episode = episodes.get(member)
     if episode is None:
-        if score <= rule.enter:
-            return None
-        episodes[member] = episode = Episode(start, end, score, observed, expected)
-        return _try_open(rule, member, episode)
-    if not episode.open:
-        if score <= rule.enter:
-            del episodes[member]
-            return None
-        _grow(episode, end, score, observed, expected)
-        return _try_open(rule, member, episode)
-    if score > rule.exit:
-        episode.cleared = 0
-        _grow(episode, end, score, observed, expected)
-        level = level_of(rule, episode)
-        if level < episode.level:
-            episode.level = level
-            return Change(member, "raised", episode)
+        if score > rule.enter:
+            episodes[member] = episode = Episode(start, end, score, observed, expected)
+            return _try_open(rule, member, episode)
         return None
-    episode.cleared = episode.cleared or start
-    if start - episode.cleared >= rule.off_delay_min * MINUTE:
+    if score > (rule.exit if episode.open else rule.enter):
+        episode.grow(end, score, observed, expected)
+        return _raise(rule, member, episode) if episode.open else _try_open(rule, member, episode)
+    if not episode.open:
         del episodes[member]
-        return Change(member, "closed", episode)
-    return None
-
-
-def _grow(episode: Episode, end: int, score: float, observed: float, expected: float) -> None:
-    episode.last = max(episode.last, end)
-    episode.count += 1
-    if score > episode.peak:
-        episode.peak, episode.observed, episode.expected = score, observed, expected
+        return None
+    return _fall_back(rule, episodes, member, episode, start)
 
 
 def _try_open(rule: Rule, member: int, episode: Episode) -> Change | None:
@@ -126,6 +115,24 @@ def _try_open(rule: Rule, member: int, episode: Episode) -> Change | None:
     episode.open = True
     episode.level = level_of(rule, episode)
     return Change(member, "opened", episode)
+
+
+def _raise(rule: Rule, member: int, episode: Episode) -> Change | None:
+    """Tell it if the episode has become more severe."""
+    level = level_of(rule, episode)
+    if level >= episode.level:
+        return None
+    episode.level = level
+    return Change(member, "raised", episode)
+
+
+def _fall_back(rule: Rule, episodes: Episodes, member: int, episode: Episode, start: int) -> Change | None:
+    """Close an open episode once its score has been back for the off-delay."""
+    episode.cleared = episode.cleared or start
+    if start - episode.cleared < rule.off_delay_min * MINUTE:
+        return None
+    del episodes[member]
+    return Change(member, "closed", episode)
 
 
 def level_of(rule: Rule, episode: Episode) -> int:

@@ -77,7 +77,7 @@ def _joined(quick: Observations, slow: list[tuple[int, int, float, int, int]]) -
         return quick.take(order)
     kinds = (np.int64, np.int64, np.float64, np.uint8, np.int64)
     columns = [np.array(column, kind) for column, kind in zip(zip(*slow, strict=True), kinds, strict=True)]
-    both = Observations(*(np.concatenate(pair) for pair in zip(quick, columns, strict=True)))
+    both = Observations(*(np.concatenate([a, b]) for a, b in zip(quick, columns, strict=True)))
     return both.take(np.argsort(both.at, kind="stable"))
 
 

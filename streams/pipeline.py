@@ -1,8 +1,7 @@
 """The product on one page: readings → windows → alerts → leads. Pure: no I/O, no clock (design §2).
 
-A batch of one log segment enters (readings, and at most one tick, which comes last); outputs leave, and `state` has moved on.
-The same log gives the same outputs however it is cut into batches (promise 3): every change is put back into log order before
-it is numbered.
+A segment of the log enters (readings, and at most one tick, which comes last); outputs leave, and `state` has moved on. The same
+log gives the same outputs however it is cut (promise 3): every change is put back into log order before it is numbered.
 """
 
 from __future__ import annotations

@@ -72,8 +72,8 @@ def _rows(file: str, table: str, lines: Iterator[tuple[int, list[str]]], faults:
 
 def read_workbook(path: Path) -> dict[str, list[Row]]:
     """Read the sheets of an XLSX by their names; raises RegistryFaults."""
-    import openpyxl  # type: ignore[import-untyped]
-    from openpyxl.utils.exceptions import InvalidFileException  # type: ignore[import-untyped]
+    import openpyxl
+    from openpyxl.utils.exceptions import InvalidFileException
 
     try:
         with zipfile.ZipFile(path) as archive:

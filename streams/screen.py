@@ -41,7 +41,7 @@ class Screened(NamedTuple):
 
 
 def epoch_of(clock: Int64, plan: Plan) -> Int64:
-    """Number of the last hour that log time has closed, plus one: hour h is open while epoch <= h.
+    """Return the number of the last hour that log time has closed, plus one: hour h is open while epoch <= h.
 
     In epoch e the hours e and e + 1 can be open, so the hour grid keeps two.
     """
@@ -97,4 +97,7 @@ def days_closed(epoch: Int64, plan: Plan) -> Int64:
 def _closed(period: UInt8, time: Int64, epoch: Int64, plan: Plan) -> NDArray[np.bool_]:
     """Say which rows come after their window has closed: the hour, or for day values the day. Months and quarters never do."""
     hour = time // HOUR
-    return ((period <= HOURLY) & (hour < epoch)) | ((period == DAILY) & ((hour + CST_HOURS) // 24 <= days_closed(epoch, plan)))
+    by_hour = (period <= HOURLY) & (hour < epoch)
+    by_day = (period == DAILY) & ((hour + CST_HOURS) // 24 <= days_closed(epoch, plan))
+    closed: NDArray[np.bool_] = np.logical_or(by_hour, by_day)
+    return closed

@@ -56,7 +56,9 @@ def returned(screened: Screened, state: State, plan: Plan) -> Iterator[Scored]:
         since = np.maximum(since, _previous(point, clock))
         over = score > rule.enter
         back = over | np.isin(point, np.fromiter(state.episodes[rule.id], np.int64))
-        yield _out_and_back(rule, rows, np.flatnonzero(over), np.flatnonzero(back), Scores(point, since, clock, score, score, expected))
+        yield _out_and_back(
+            rule, rows, np.flatnonzero(over), np.flatnonzero(back), Scores(point, since, clock, score, score, expected)
+        )
         for number in np.unique(point).tolist():
             state.suspects.pop(number, None)
 
@@ -107,7 +109,8 @@ def tick(state: State, plan: Plan, now: int | Int64, at: int) -> Iterator[Scored
         rows = np.concatenate([ripe, known])
         since = slab.data["last"][rows]
         yield Scored(
-            rule, Scores(rows, since, by_point[rows], score[rows], score[rows], np.full(len(rows), np.nan)),
+            rule,
+            Scores(rows, since, by_point[rows], score[rows], score[rows], np.full(len(rows), np.nan)),
             np.full(len(rows), at, np.int64),
         )
         state.suspects = {p: int(slab.data["last"][p]) for p in silent.tolist() if p not in state.episodes[rule.id]}

@@ -43,7 +43,9 @@ class StateStore:
         with self._translated():
             path.parent.mkdir(parents=True, exist_ok=True)
             mode = "ro" if readonly else "rwc"
-            self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=10, check_same_thread=False)
+            self._db = sqlite3.connect(
+                f"{path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=10, check_same_thread=False
+            )
             if not readonly:
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
@@ -120,7 +122,9 @@ class StateStore:
     def outputs(self, after: int, limit: int) -> list[Output]:
         """Return at most `limit` outputs with a sequence > `after`, oldest first."""
         with self._translated():
-            rows = self._db.execute("SELECT seq, kind, site, body FROM outputs WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)).fetchall()
+            rows = self._db.execute(
+                "SELECT seq, kind, site, body FROM outputs WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
+            ).fetchall()
         return [(seq, kind, site, orjson.loads(body)) for seq, kind, site, body in rows]
 
     def books(self) -> dict[str, int]:

@@ -51,7 +51,9 @@ def _verify(args: argparse.Namespace) -> int:
         print(f"the chain of {found.rows} entries holds")
     if found.ok:
         return 0
-    broken = Lost(f"the chain breaks at entry {found.first_bad}: it or its tail was altered; compare with a backup (`offsite restore`)")
+    broken = Lost(
+        f"the chain breaks at entry {found.first_bad}: it or its tail was altered; compare with a backup (`offsite restore`)"
+    )
     return failed(broken, "audit verify")
 
 

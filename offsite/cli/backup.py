@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
 
     bar = sys.stderr.isatty() and not args.json
     try:
-        manifest = backup(existing(args.data), args.out, now(), _bar if bar else lambda _done, _total: None)
+        manifest = backup(existing(args.data), args.out, now(), _bar if bar else None)
     except ConnectorError as error:
         return failed(error, "backup")
     files = manifest["files"].values()

@@ -19,7 +19,21 @@ EXAMPLES = """examples:
 `case show` lists the moves that are possible now, with the roles that may make them and the fields they need.
 """
 COLUMNS = ("number", "opened", "site", "level", "state_zh", "assignee", "verdict", "due", "overdue")
-FACTS = ("id", "number", "site", "point", "level", "state_zh", "type", "opened", "opened_by", "assignee", "verdict", "finding", "conclusion")
+FACTS = (
+    "id",
+    "number",
+    "site",
+    "point",
+    "level",
+    "state_zh",
+    "type",
+    "opened",
+    "opened_by",
+    "assignee",
+    "verdict",
+    "finding",
+    "conclusion",
+)
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -122,9 +136,15 @@ def _told(row: dict[str, Any], *, as_json: bool) -> int:
     if clock:
         print(f"{'due':11} {clock['due']} ({clock['colour']})")
     print()
-    print_table(([e["at"], e["by"], e["role"], e["name_zh"], _said(e["body"])] for e in row["events"]), ("at", "by", "role", "move", "said"))
+    print_table(
+        ([e["at"], e["by"], e["role"], e["name_zh"], _said(e["body"])] for e in row["events"]),
+        ("at", "by", "role", "move", "said"),
+    )
     print()
-    print_table(([m["move"], m["name_zh"], " ".join(m["roles"]), " ".join(_form(m))] for m in row["moves"]), ("move now", "", "roles", "fields"))
+    print_table(
+        ([m["move"], m["name_zh"], " ".join(m["roles"]), " ".join(_form(m))] for m in row["moves"]),
+        ("move now", "", "roles", "fields"),
+    )
     return 0
 
 

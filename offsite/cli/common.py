@@ -15,7 +15,14 @@ from connectors.core import Refused
 
 def data_option(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
     """Add --data, the directory that holds everything."""
-    parser.add_argument("--data", type=Path, required=required, default=None if required else Path("offsite-data"), metavar="DIR", help="data directory (default: offsite-data)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=required,
+        default=None if required else Path("offsite-data"),
+        metavar="DIR",
+        help="data directory (default: offsite-data)",
+    )
 
 
 def json_option(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +33,9 @@ def json_option(parser: argparse.ArgumentParser) -> None:
 def existing(data: Path) -> Path:
     """Return `data` if it is a data directory; raises Refused that says how to make one."""
     if not (data / "state.sqlite").exists() and not (data / "desk.sqlite").exists():
-        raise Refused(f"{data} is no data directory; name one with --data, or make it with `offsite run` or `offsite replay --data`")
+        raise Refused(
+            f"{data} is no data directory; name one with --data, or make it with `offsite run` or `offsite replay --data`"
+        )
     return data
 
 

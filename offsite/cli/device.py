@@ -28,7 +28,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     adopt = doing.add_parser("adopt", help="register held devices and judge what they sent")
     adopt.add_argument("mns", nargs="*", metavar="MN")
     adopt.add_argument("--all", action="store_true", help="adopt every held device")
-    adopt.add_argument("--plan", type=Path, metavar="FILE", help="plan to judge by if the product is stopped (default: the packaged one)")
+    adopt.add_argument(
+        "--plan", type=Path, metavar="FILE", help="plan to judge by if the product is stopped (default: the packaged one)"
+    )
     adopt.add_argument("--wait", type=float, default=300.0, metavar="S", help="seconds to wait for a running judge (default 300)")
     send = doing.add_parser("send", help="give a device one command of HJ 212 and wait for its outcome")
     send.add_argument("mn", metavar="MN")

@@ -23,7 +23,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     doing = parser.add_subparsers(dest="doing", metavar="DO", required=True)
     create = doing.add_parser("create", help="make a key; its secret is printed once")
     create.add_argument("name", metavar="NAME", help="who holds the key")
-    create.add_argument("--site", action="append", dest="sites", metavar="S", help="a site it may write for (repeat; default: all)")
+    create.add_argument(
+        "--site", action="append", dest="sites", metavar="S", help="a site it may write for (repeat; default: all)"
+    )
     person_option(create, default="system")
     listing = doing.add_parser("list", help="list all keys, without secrets")
     revoke = doing.add_parser("revoke", help="end a key at once")

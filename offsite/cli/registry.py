@@ -31,10 +31,14 @@ def add(parser: argparse.ArgumentParser) -> None:
     json_option(check)
     infer = doing.add_parser("infer", help="draft a registry from recorded traffic")
     infer.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    infer.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the CSV files; it must not hold a registry yet")
+    infer.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for the CSV files; it must not hold a registry yet"
+    )
     json_option(infer)
     show = doing.add_parser("show", help="show the registry in force, or the one at PATH")
-    show.add_argument("path", nargs="?", type=Path, metavar="PATH", help="folder, .xlsx or registry.json (default: that of --data)")
+    show.add_argument(
+        "path", nargs="?", type=Path, metavar="PATH", help="folder, .xlsx or registry.json (default: that of --data)"
+    )
     data_option(show)
     json_option(show)
 
@@ -107,4 +111,3 @@ def _found(args: argparse.Namespace) -> Registry:
     if args.path is None:
         return load_current(existing(args.data))
     return from_json(args.path.read_text(encoding="utf-8")) if args.path.suffix == ".json" else load(args.path)
-

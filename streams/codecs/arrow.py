@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 
 import numpy as np
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 
 from streams.codecs.arrow_guard import check_size
 from streams.codecs.columns import decode_table

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 
 from streams.codecs.rows import Fault
 

@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from streams.codecs.rows import NAMES, Fault, as_bytes, check_flag, check_name, check_period, check_stat, parse_time

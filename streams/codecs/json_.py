@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 
 from streams.codecs.columns import OPTIONAL, REQUIRED, decode_table
 from streams.codecs.rows import Fault, Rows, to_dicts

@@ -88,8 +88,18 @@ def basis(raw: Float64, zs: Float64, o2: Float64, base_o2: Float64) -> Float64:
     return np.where(np.isfinite(zs), zs, np.where(ok | np.isnan(base_o2), np.where(np.isnan(base_o2), raw, own), np.nan))
 
 
-def settle(slab: Slab, channel: Int64, hour: Int64, own: Float64, own_zs: Float64, own_valid: Bools) -> tuple[Float64, ...]:
-    """Give for closed hours (n,) the raw and converted value that count, whether valid, from the device, and judged already."""
+class Settled(NamedTuple):
+    """Closed hours (n,): the raw and converted value that count, whether valid, from the device, and judged already."""
+
+    raw: Float64
+    zs: Float64
+    valid: Bools
+    device: Bools
+    judged: Bools
+
+
+def settle(slab: Slab, channel: Int64, hour: Int64, own: Float64, own_zs: Float64, own_valid: Bools) -> Settled:
+    """Choose what counts for closed hours (n,), and forget what the device sent for them."""
     slab.rows(int(channel.max(initial=-1)) + 1)
     data, parity = slab.data, hour & 1
     has = np.where(data["hour"][channel, parity] == hour, data["has"][channel, parity], 0)
@@ -100,10 +110,12 @@ def settle(slab: Slab, channel: Int64, hour: Int64, own: Float64, own_zs: Float6
     slab.touch(channel)
     bad = (has & BAD) > 0
     valid = ~bad & (device | own_valid)
-    return raw, zs, valid, device, (has & JUDGED) > 0
+    return Settled(raw, zs, valid, device, (has & JUDGED) > 0)
 
 
-def add_hours(slab: Slab, channel: Int64, hour: Int64, value: Float64, flow: Float64, valid: Bools, offset_hours: int = 8) -> None:
+def add_hours(
+    slab: Slab, channel: Int64, hour: Int64, value: Float64, flow: Float64, valid: Bools, offset_hours: int = 8
+) -> None:
     """Put hour values into their day (China Standard Time); an hour that is not valid leaves its place empty."""
     if not len(channel):
         return

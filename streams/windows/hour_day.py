@@ -34,13 +34,13 @@ class Due(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """Windows that closed, kept beside what the device sent: period, channel, start, mean, count of valid parts, valid."""
+    """Windows that closed, kept beside what the device sent: period, channel, start, mean, how many valid parts, valid."""
 
     period: str
     channel: Int64
     start: Int64
     mean: Float64
-    count: Int64
+    parts: Int64
     valid: NDArray[np.bool_]
 
 
@@ -175,9 +175,7 @@ def _settle_hours(state: State, plan: Plan, hours: grid.Hours, upto: Int64, at: 
     flow.due.append(Due("hour", mine[ready], start, start + HOUR, value[ready], at[site]))
 
 
-def _by_channel(
-    state: State, hours: grid.Hours, reported: tuple[Int64, Int64]
-) -> tuple[Int64, tuple[Float64, Float64], Int64]:
+def _by_channel(state: State, hours: grid.Hours, reported: tuple[Int64, Int64]) -> tuple[Int64, tuple[Float64, Float64], Int64]:
     """Choose among the cells of a channel: minute data before real-time data; raw and converted side by side.
 
     `reported` are the (channel, hour) pairs that the device itself has sent; they are rows even where no minute is known.
@@ -225,7 +223,9 @@ def _settle_days(state: State, plan: Plan, sites: NDArray[Any], epochs: Int64, a
     upto[sites] = days_closed(epochs, plan)
     slab = state.slabs["channel"]
     rows = np.flatnonzero(upto[index.channel_site[: len(slab)]] >= 0)
-    days, count = channel.close_days(slab, rows, upto[index.channel_site[rows]], index.is_water[rows], plan.validity.hours_per_day)
+    days, count = channel.close_days(
+        slab, rows, upto[index.channel_site[rows]], index.is_water[rows], plan.validity.hours_per_day
+    )
     state.books["windows.day"] += len(days.channel)
     start = days.number * DAY - CST_HOURS * HOUR
     flow.closed.append(Closed("day", days.channel, start, days.value, count, days.valid))

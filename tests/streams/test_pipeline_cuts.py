@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,7 +22,9 @@ from streams.state import State
 PLAN = load_plan()
 START = 1_766_000_000_000 // HOUR * HOUR
 FACTS = Facts(
-    point=lambda _site, point: PointFacts("water" if point.startswith("DW") else "gas", 6.0 if point == "DA002" else float("nan")),
+    point=lambda _site, point: PointFacts(
+        "water" if point.startswith("DW") else "gas", 6.0 if point == "DA002" else float("nan")
+    ),
     series=lambda _site, _point, factor: SeriesFacts(*PLAN.ranges.get(factor, (-np.inf, np.inf))),
 )
 
@@ -59,11 +63,15 @@ def drive(rows: list[tuple[SeriesKey, int, float, int, int]], cuts: list[int]) -
     outputs: list[tuple[str, str, dict]] = []
     edges = sorted({0, len(rows), *(c % (len(rows) + 1) for c in cuts)})
     frame = 0
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         part = rows[start:end]
         batch = Readings.of(
-            [state.table.id(r[0]) for r in part], [r[1] for r in part], [r[2] for r in part],
-            [r[3] for r in part], [r[4] for r in part], list(range(frame, frame + len(part))),
+            [state.table.id(r[0]) for r in part],
+            [r[1] for r in part],
+            [r[2] for r in part],
+            [r[3] for r in part],
+            [r[4] for r in part],
+            list(range(frame, frame + len(part))),
         )
         frame += len(part)
         outputs += advance(Batch(batch), state, PLAN, limits).bodies
