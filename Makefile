@@ -1,7 +1,6 @@
 # Every target does its own set-up: virtual environment, locked dependencies, system packages.
 SHELL := /bin/bash
 PY := .venv/bin/python
-export PYTHONDONTWRITEBYTECODE ?= 1
 
 .PHONY: setup system demo test check bench simulate crash clean
 

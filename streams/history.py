@@ -127,7 +127,7 @@ class History:
             waiting = self._store.pending(kind)
             if not waiting:
                 continue
-            table = pa.concat_tables([unpack(body) for _, body in waiting], promote_options="permissive").unify_dictionaries()
+            table = _plain(pa.concat_tables([unpack(body) for _, body in waiting], promote_options="permissive"))
             first, last = waiting[0][0], waiting[-1][0]
             for day, part in _by_day(kind, table):
                 folder.write(day, f"{first:012d}-{last:012d}", part.sort_by([(column, "ascending") for column in SORT[kind]]))
@@ -154,8 +154,14 @@ class History:
 
     def _query(self, kind: str, sql: str, parameters: list[Any]) -> pa.Table:
         waiting = [unpack(body) for _, body in self._store.pending(kind)]
-        pending = pa.concat_tables(waiting, promote_options="permissive") if waiting else _EMPTY[kind]
+        pending = _plain(pa.concat_tables(waiting, promote_options="permissive")) if waiting else _EMPTY[kind]
         return self._folders[kind].query(sql, parameters, {"pending": pending})
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Return the table with plain strings where it had dictionaries: Arrow sorts no dictionaries, and Parquet makes its own."""
+    plain = [pa.field(f.name, pa.string()) if pa.types.is_dictionary(f.type) else f for f in table.schema]
+    return table.cast(pa.schema(plain))
 
 
 def _by_day(kind: str, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:

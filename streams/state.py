@@ -6,6 +6,7 @@ outputs and offsets. Everything that can be derived (the index) is derived.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -146,7 +147,8 @@ class State:
         if chunk.kind == "slab" and isinstance(body, bytes) and chunk.name in self.slabs:
             self.slabs[chunk.name].load(chunk.number, body)
         elif chunk.kind == "episode" and isinstance(body, dict) and chunk.name in self.episodes:
-            self.episodes[chunk.name][chunk.number] = Episode(**body)
+            figures = {name: math.nan if value is None else value for name, value in body.items()}  # JSON has no NaN
+            self.episodes[chunk.name][chunk.number] = Episode(**figures)
         elif chunk.kind == "windows" and isinstance(body, list):
             self.windows[chunk.name] = [Window.from_json(w) for w in body]
         elif chunk.kind == "misc" and isinstance(body, dict):
