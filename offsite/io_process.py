@@ -16,6 +16,7 @@ from typing import Any
 
 import uvicorn
 
+from cases.people import DEFAULT
 from cases.store import Desk
 from connectors.core import Clock, Lost, Retry
 from connectors.hj212.server import Gateway
@@ -189,6 +190,8 @@ class Product:
         settings = self.settings
         if settings.registry is not None:
             await self.take_registry(settings.registry)
+        if not await asyncio.to_thread(self.desk.people):
+            await asyncio.to_thread(self.desk.put_people, DEFAULT)
         if settings.hj212_port >= 0:
             self.ports.hj212 = await self.gateway.listen(settings.host, settings.hj212_port)
         if settings.tls_port >= 0:

@@ -15,10 +15,12 @@ from typing import Any
 from streams.identity import content_id, rfc3339
 from streams.judge import Change, Episode
 from streams.limit_index import LimitIndex
-from streams.plan.load import MINUTE, Plan, Rule
+from streams.plan.load import Plan, Rule
 from streams.state import State
+from streams.units import shown
 
 FACTORS = Path(__file__).parent / "plan" / "factors.csv"
+DEFAULT_SOURCE = ("默认限值", "default limit")
 PERIOD_OF_ROLE = {1: "realtime", 3: "minute"}
 
 
@@ -56,8 +58,8 @@ def alert_body(rule: Rule, change: Change, state: State, plan: Plan, limits: Lim
         "limit": limit,
         "unit": words["unit"],
         "score": _number(episode.peak),
-        "reason_zh": rule.zh.format(**(words | {"factor": words["factor_zh"]})),
-        "reason_en": rule.en.format(**(words | {"factor": words["factor_en"]})),
+        "reason_zh": rule.zh.format(**words, factor=words["factor_zh"], source=words["source_zh"]),
+        "reason_en": rule.en.format(**words, factor=words["factor_en"], source=words["source_en"]),
         "plan": plan.hash,
         "folded": state.excused.get(change.member) if rule.scope == "point" else None,
     }
@@ -77,6 +79,7 @@ def _place(rule: Rule, member: int, state: State) -> tuple[str, str, str, str, i
 
 def _words(rule: Rule, episode: Episode, factor: str, limit: float | None, source: str, unit: str) -> dict[str, Any]:
     name_zh, name_en, usual = factor_names().get(factor, (factor, factor, ""))
+    source_zh, source_en = DEFAULT_SOURCE if source == "plan" else (source or "—", source or "—")
     multiple = episode.observed / limit if limit else math.nan
     return {
         "factor_zh": name_zh,
@@ -84,10 +87,11 @@ def _words(rule: Rule, episode: Episode, factor: str, limit: float | None, sourc
         "observed": _text(episode.observed),
         "expected": _text(episode.expected),
         "limit": _text(limit if limit is not None else math.nan),
-        "unit": unit or (usual if rule.scope != "point" else ""),
+        "unit": shown(unit or (usual if rule.scope != "point" else "")),
         "multiple": _text(round(multiple, 2)),
-        "source": source or "—",
-        "minutes": round((episode.last - episode.start) / MINUTE),
+        "source_zh": source_zh,
+        "source_en": source_en,
+        "minutes": round(episode.peak * rule.window(factor)),
         "last": rfc3339(episode.start),
     }
 

@@ -43,7 +43,10 @@ class Store(Protocol):
         """Return the log position up to which steps are durable."""
 
     def commit(self, step: Step) -> None:
-        """Make the whole step durable in one transaction, or raise and change nothing."""
+        """Make the whole step durable in one transaction, or raise and change nothing.
+
+        Raises Lost if another judge has taken the store over: its memory, not this one's, stands for what is stored.
+        """
 
 
 def run_step(source: Source, store: Store, judge: Callable[[list[Record]], Step], clean: Callable[[], None], limit: int) -> int:

@@ -62,13 +62,12 @@ class Engine:
         self.plan = plan
         self.registry = registry or Registry()
         self._infer = infer
-        keys = [c for c in restore if c.kind == "key"]
+        keys = sorted((c for c in restore if c.kind == "keys"), key=lambda c: c.number)
         misc = next((c.body for c in restore if c.kind == "misc" and isinstance(c.body, dict)), {"next_run": 1})
         stored = next((c.body for c in restore if c.kind == "registry" and isinstance(c.body, dict)), None)
         if stored is not None:
             self.registry = registries.from_json(stored["text"])
-        ordered = sorted(keys, key=lambda c: c.number)
-        names = [SeriesKey(*c.body) for c in ordered if isinstance(c.body, list)]
+        names = [SeriesKey(*key) for c in keys if isinstance(c.body, list) for key in c.body]
         self.state = State(plan, self._facts(), keys=names, load_seen=load_seen, next_run=misc["next_run"])
         for chunk in restore:
             self.state.restore(chunk)
@@ -163,7 +162,8 @@ class Engine:
         decoded = self._decode(records, first)
         rejects += decoded.rejects
         judged.events += decoded.events
-        tick = control["now"] if control and control["kind"] == "tick" else None
+        ticked = control is not None and control["kind"] == "tick"
+        tick = max(control["now"], self.state.tick) if control and ticked else None  # log time survives a clock set back
         judged.outputs.append(self.advance(decoded, tick))
         if control and control["kind"] == "registry":
             self._take_registry(control["text"])

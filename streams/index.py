@@ -100,6 +100,7 @@ class Index:
         self.channel_point = self.channel_site = np.zeros(0, np.int32)
         self.point_site = self.point_o2 = self.point_flow = np.zeros(0, np.int32)
         self.point_facts: list[PointFacts] = []
+        self.channel_facts: list[SeriesFacts] = []
         self.base_o2 = np.zeros(0)
         self.is_water = self.convertible = np.zeros(0, np.bool_)
         self.cell_flow = np.zeros(0, np.int64)
@@ -125,6 +126,8 @@ class Index:
     def _row(self, sid: int, site: str, point: str, factor: str, period: str, stat: str) -> tuple[Any, ...]:
         """Give one series its numbers and bounds."""
         site_no, channel = self.sites.of(site), self.channels.of((site, point, factor))
+        if channel == len(self.channel_facts):
+            self.channel_facts.append(self.facts.series(site, point, factor))
         if (site, point) not in self.points.ids:
             self.point_facts.append(self.facts.point(site, point))
         point_no = self.points.of((site, point))
@@ -132,7 +135,7 @@ class Index:
         if 0 < role <= LAST_CELL_ROLE:
             cell = len(self.cells)
             self.cells.append(sid)
-        facts = self.facts.series(site, point, factor)
+        facts = self.channel_facts[channel]
         bounded = role % 2 == 1
         low, high = (facts.low, facts.high) if bounded else (float("-inf"), float("inf"))
         return site_no, point_no, channel, cell, role, PERIOD_CODE[period], low, high
@@ -144,8 +147,8 @@ class Index:
         names = self.channels.names
         self.channel_site = np.array([self.sites.ids[c[0]] for c in names], np.int32)
         self.channel_point = np.array([self.points.ids[c[:2]] for c in names], np.int32)
-        self.cell_interval = np.nan_to_num([self.facts.series(*names[c]).interval_s for c in self.cell_channel.tolist()])
-        self.floor = np.array([self.facts.series(*c).detection_limit for c in names], np.float64)
+        self.cell_interval = np.nan_to_num([self.channel_facts[c].interval_s for c in self.cell_channel.tolist()])
+        self.floor = np.array([f.detection_limit for f in self.channel_facts], np.float64)
         self.point_site = np.array([self.sites.ids[p[0]] for p in self.points.names], np.int32)
         self.point_o2 = self._companion(O2)
         self.point_flow = self._companion(FLOW)

@@ -58,6 +58,11 @@ class Episode:
         """Return the episode as plain values, for the state store."""
         return asdict(self)
 
+    @staticmethod
+    def from_json(body: dict[str, Any]) -> Episode:
+        """Take an episode back from the state store."""
+        return Episode(**body)
+
 
 class Change(NamedTuple):
     """What the judge did to a member's episode (opened, raised or closed), the episode as it then was, and the row."""

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from streams.identity import content_id, rfc3339
+from streams.law import clause_at
 from streams.plan.load import HOUR, LeadRule, Plan
 
 GRADES = ((0.9, "A"), (0.6, "B"), (0.0, "C"))
@@ -58,7 +59,10 @@ def weigh(plan: Plan, windows: list[Window], site: str, alert: dict[str, Any], o
             continue
         window = _window(lead_rule, windows, alert["point"], opened)
         strength = rule.weight * min(float(alert["score"]), 2.0) / 2.0
-        window.alerts[alert["id"]] = Evidence(opened, alert["family"], alert["level"], strength)
+        evidence = Evidence(opened, alert["family"], alert["level"], strength)
+        if window.alerts.get(alert["id"]) == evidence:
+            continue
+        window.alerts[alert["id"]] = evidence
         window.start = min(window.start, opened) if not window.id else window.start
         body = _body(plan, lead_rule, window, site, windows)
         if body is not None:
@@ -106,7 +110,7 @@ def _body(plan: Plan, rule: LeadRule, window: Window, site: str, windows: Iterab
         "probability": round(1.0 - doubt, 4),
         "grade": next(grade for least, grade in GRADES if 1.0 - doubt >= least),
         "missing": list(rule.missing),
-        "clause": rule.clause,
+        "clause": clause_at(rule.clause, "water" if window.point.startswith("DW") else "gas", window.start),
         "level": level,
         "auto_case": level <= rule.auto_case_level,
         "opened": rfc3339(window.start),

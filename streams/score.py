@@ -21,7 +21,7 @@ from streams.rounds import run
 from streams.screen import FAIL, GOOD
 from streams.slab import Slab
 from streams.state import State
-from streams.windows.hour_day import Due
+from streams.windows.hour_day import RT, Due
 
 
 class Scored(NamedTuple):
@@ -51,7 +51,7 @@ def _bounds(columns: Columns) -> tuple[Float64, Float64]:
 INPUTS: dict[str, Callable[[Columns], Float64]] = {
     "value": lambda c: c.rows.value,
     "floor": lambda c: c.state.index.floor[c.channel],
-    "window_ms": lambda c: np.full(len(c.channel), c.rule.window_min * MINUTE),
+    "window_ms": lambda c: _windows(c.rule, c.state)[c.channel],
     "usable": lambda c: (c.rows.quality == GOOD).astype(np.float64),
     "limit": lambda c: c.limits.at(c.channel.astype(np.int32), c.rows.time, period="hour")[1],
     "low": lambda c: _finite(_bounds(c)[0]),
@@ -60,14 +60,20 @@ INPUTS: dict[str, Callable[[Columns], Float64]] = {
 """Input name of a detector of reading cadence → its column."""
 
 
+def _windows(rule: Rule, state: State) -> Float64:
+    """Return the rule's window for each channel, in ms."""
+    by_factor = {factor: rule.window(factor) * MINUTE for factor in {name[2] for name in state.index.channels.names}}
+    return np.array([by_factor[factor] for _site, _point, factor in state.index.channels.names])
+
+
 def _finite(bound: Float64) -> Float64:
     return np.where(np.isfinite(bound), bound, np.nan)
 
 
 def score_readings(rows: Observations, state: State, plan: Plan, limits: LimitIndex) -> Iterator[Scored]:
     """Run every rule of reading cadence over the released observations."""
-    index = state.index
-    channel = index.cell_channel[rows.cell].astype(np.int64)
+    rows = rows.take(_preferred(rows, state))
+    channel = state.index.cell_channel[rows.cell].astype(np.int64)
     for rule in plan.rules:
         if rule.cadence != "reading" or rule.scope != "series":
             continue
@@ -82,6 +88,20 @@ def score_readings(rows: Observations, state: State, plan: Plan, limits: LimitIn
         values = np.column_stack([INPUTS[name](columns) for name in detector.inputs])
         score, expected = run(detector, _slab(state, rule), part.cell, part.time, values)
         yield Scored(rule, Scores(part.cell, part.time, part.time, score, part.value, expected), part.at)
+
+
+def _preferred(rows: Observations, state: State) -> NDArray[np.bool_]:
+    """Keep real-time rows, and minute rows of channels that have sent no real-time value before: one alert a sensor, not two."""
+    index, slab = state.index, state.slabs["channel"]
+    channel = index.cell_channel[rows.cell].astype(np.int64)
+    live = index.cell_role[rows.cell] == RT
+    first = np.full(len(index.channels.names), np.iinfo(np.int64).max)
+    np.minimum.at(first, channel[live], rows.at[live])
+    known = slab.data["live"][channel] > 0
+    slab.data["live"][channel[live]] = 1
+    slab.touch(channel[live])
+    kept: NDArray[np.bool_] = live | ~(known | (first[channel] < rows.at))
+    return kept
 
 
 def _slab(state: State, rule: Rule) -> Slab:

@@ -107,8 +107,8 @@ class State:
 
     def changes(self) -> Iterator[Chunk]:
         """Yield what has changed since `clean`."""
-        for number in range(self.stored_keys, len(self.table)):
-            yield Chunk("key", "", number, list(self.table.keys[number]))
+        if self.stored_keys < len(self.table):
+            yield Chunk("keys", "", self.stored_keys, [list(key) for key in self.table.keys[self.stored_keys :]])
         for name, slab in self.slabs.items():
             yield from (Chunk("slab", name, number, raw) for number, raw in slab.dirty_chunks())
         for day, number, run in self.seen.changes():
@@ -147,7 +147,7 @@ class State:
         if chunk.kind == "slab" and isinstance(body, bytes) and chunk.name in self.slabs:
             self.slabs[chunk.name].load(chunk.number, body)
         elif chunk.kind == "episode" and isinstance(body, dict) and chunk.name in self.episodes:
-            figures = {name: math.nan if value is None else value for name, value in body.items()}  # JSON has no NaN
+            figures: dict[str, Any] = {name: math.nan if value is None else value for name, value in body.items()}  # JSON has no NaN
             self.episodes[chunk.name][chunk.number] = Episode(**figures)
         elif chunk.kind == "windows" and isinstance(body, list):
             self.windows[chunk.name] = [Window.from_json(w) for w in body]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from connectors.core import ConnectorError
+from connectors.core import ConnectorError, Lost
 from connectors.sqlite_log import translate
 from streams.commit import Step
 from streams.seen import Run
@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS chunks (kind TEXT, name TEXT, number INTEGER, body BLOB NOT NULL, UNIQUE (kind, name, number));
 CREATE TABLE IF NOT EXISTS outputs (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, site TEXT NOT NULL, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS dead_letters (id INTEGER PRIMARY KEY, offset INTEGER, reason TEXT, detail TEXT, raw BLOB, rows INTEGER);
-CREATE TABLE IF NOT EXISTS pending (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS pending (id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, body BLOB NOT NULL);
 """
 RAW_KINDS = ("slab", "seen")
 PUT = "INSERT INTO chunks VALUES (?, ?, ?, ?) ON CONFLICT (kind, name, number) DO UPDATE SET body = excluded.body"
@@ -36,7 +36,10 @@ Output = tuple[int, str, str, dict[str, Any]]
 
 
 class StateStore:
-    """State, outputs and books in `path`. `durable=False` (a replay, which can be repeated) waits for no disk."""
+    """State, outputs and books in `path`. `durable=False` (a replay, which can be repeated) waits for no disk.
+
+    Opening it to write makes every earlier writer end. Ids of `pending` name Parquet files, so none is ever given twice.
+    """
 
     def __init__(self, path: Path, *, durable: bool = True, readonly: bool = False) -> None:
         self.path = path
@@ -50,6 +53,7 @@ class StateStore:
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
                 self._db.executescript(SCHEMA)
+        self._epoch = 0 if readonly else self._claim()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -57,6 +61,18 @@ class StateStore:
             yield
         except sqlite3.Error as error:
             raise translate(error, self.path) from error
+
+    def _claim(self) -> int:
+        """Become the one writer: whoever opened the file to write before can write nothing more."""
+        with self._translated(), self._transaction():
+            epoch = self._meta("epoch") + 1
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (epoch,))
+        return epoch
+
+    def _still_mine(self) -> None:
+        """Raise Lost if another writer has taken over: its memory, not this one's, stands for what is stored."""
+        if self._meta("epoch") != self._epoch:
+            raise Lost(f"{self.path}: another judge has taken over this data directory; this one ends")
 
     def close(self) -> None:
         """Close the file."""
@@ -69,8 +85,12 @@ class StateStore:
         return self._meta("position")
 
     def commit(self, step: Step) -> None:
-        """Make the whole step durable in one transaction, or raise and change nothing."""
+        """Make the whole step durable in one transaction, or raise and change nothing.
+
+        Raises Lost if another writer has opened the file since: a judge that does not know that it was replaced can do no harm.
+        """
         with self._translated(), self._transaction():
+            self._still_mine()
             self._put_chunks(step)
             bodies = [(kind, site, orjson.dumps(body).decode()) for kind, site, body in step.outputs]
             self._db.executemany("INSERT INTO outputs (kind, site, body) VALUES (?, ?, ?)", bodies)
@@ -156,7 +176,8 @@ class StateStore:
 
     def drop_pending(self, kind: str, upto: int) -> None:
         """Forget pending history that is in a Parquet file now."""
-        with self._translated():
+        with self._translated(), self._transaction():
+            self._still_mine()
             self._db.execute("DELETE FROM pending WHERE kind = ? AND id <= ?", (kind, upto))
 
 

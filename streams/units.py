@@ -53,3 +53,27 @@ def differ(one: str, other: str) -> bool:
         return False
     pair = {canonical(one), canonical(other)}
     return len(pair) == 2 and pair != {"kg", "kg/h"}
+
+
+_SHOWN = {
+    "degC": "℃",
+    "ug/L": "µg/L",
+    "-": "",
+    "mg/m3": "mg/m³",
+    "ug/m3": "µg/m³",
+    "ng/m3": "ng/m³",
+    "升/秒": "L/s",
+    "立方米/秒": "m³/s",
+    "千帕": "kPa",
+    "米/秒": "m/s",
+}
+
+
+def shown(unit: str) -> str:
+    """Return the unit as people read it.
+
+    >>> shown("毫克/立方米"), shown("mg/L")
+    ('mg/m³', 'mg/L')
+    """
+    plain = canonical(unit)
+    return _SHOWN.get(plain, plain)

@@ -96,7 +96,8 @@ class Uplink:
         reader.cancel()
         await asyncio.gather(reader, return_exceptions=True)
         try:
-            await asyncio.wait_for(writer.wait_closed(), 1.0)
+            async with asyncio.timeout(1.0):
+                await writer.wait_closed()
         except (OSError, TimeoutError):  # the far end is gone or does not take what is left: nothing of it is owed
             writer.transport.abort()
 
@@ -106,7 +107,8 @@ class Uplink:
         self._done.clear()
         writer.write(b"".join(self._waiting.values()))
         await writer.drain()
-        await asyncio.wait_for(self._done.wait(), self.overtime)
+        async with asyncio.timeout(self.overtime):  # not wait_for: before 3.12 that can swallow a cancellation
+            await self._done.wait()
         if self._waiting:
             raise ConnectionResetError("the gateway closed the line")
 

@@ -73,7 +73,8 @@ class People:
             except OSError:
                 await asyncio.sleep(pause)
             try:
-                await asyncio.wait_for(stop.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await stop.wait()
             except TimeoutError:
                 continue
 

@@ -47,11 +47,17 @@ class Rule:
     on_delay_min: float = 0.0
     off_delay_min: float = 0.0
     window_min: float = 60.0
+    window_of: Mapping[str, float] = field(default_factory=dict)
     weight: float = 0.5
     levels: tuple[tuple[float, int], ...] = ((0.0, 4),)
     lasting: tuple[tuple[float, int], ...] = ()
     only: frozenset[str] = frozenset()
     exempt: frozenset[str] = frozenset()
+
+    def window(self, factor: str) -> float:
+        """Return the window in minutes for `factor`: that of the longest prefix in `window_of`, else `window_min`."""
+        fitting = [prefix for prefix in self.window_of if factor.startswith(prefix)]
+        return self.window_of[max(fitting, key=len)] if fitting else self.window_min
 
     def serves(self, factor: str) -> bool:
         """Say whether this rule looks at `factor`."""
@@ -182,6 +188,7 @@ def _rule(data: Mapping[str, Any], path: str, faults: list[str]) -> Rule:
             pairs = ()
         if name in values:
             values[name] = tuple((float(t), int(level)) for t, level in pairs)
+    values["window_of"] = _numbers(values.get("window_of", {}), f"{path}.window_of", faults)
     for name in ("only", "exempt"):
         values[name] = frozenset(values.get(name, ()))
     return Rule(**values)

@@ -19,6 +19,7 @@ from streams.windows.convert import converted, water_mean
 Bools = NDArray[np.bool_]
 RAW, ZS, BAD, JUDGED = 1, 2, 4, 8
 """Bits of `has`: a device value came, a converted one came, the device flagged the hour, the hour was judged on arrival."""
+# `live`: a real-time value has come, so that detectors of reading cadence leave the minute data alone.
 RECORD = np.dtype(
     [
         ("hour", "<i8", (2,)),
@@ -30,6 +31,7 @@ RECORD = np.dtype(
         ("flow", "<f8", (2, 24)),
         ("ok", "u1", (2, 24)),
         ("day_judged", "<i8"),
+        ("live", "u1"),
     ]
 )
 
