@@ -17,7 +17,7 @@ from connectors.sqlite_log import SqliteLog
 from streams.embedded import open_embedded
 from streams.plan import load_plan
 
-IDLE = 0.02
+IDLE = 0.05
 
 
 def main(data: Path, plan: Path | None = None) -> int:

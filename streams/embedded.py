@@ -21,6 +21,8 @@ from streams.store import StateStore
 
 LIMIT = 20_000
 """Records a step: enough to spread its cost, few enough that an alert waits no second behind it."""
+FULL = 2_000
+"""Records from which the next step follows at once."""
 FLUSH_EVERY = 400
 """Steps between two moves of pending history to Parquet."""
 
@@ -45,9 +47,12 @@ class Embedded:
         return taken
 
     def run(self, stopped: Callable[[], bool], wait: Callable[[], None]) -> None:
-        """Run until `stopped`, calling `wait` when the log has nothing new; at the end history is moved."""
+        """Run until `stopped`; at the end history is moved.
+
+        `wait` is called after a step that was not full: a step costs the same fsync and chunks for ten records as for a thousand.
+        """
         while not stopped():
-            if not self.run_once():
+            if self.run_once() < FULL:
                 wait()
         self.kept.flush()
 

@@ -105,6 +105,7 @@ class Index:
         self.is_water = self.convertible = np.zeros(0, np.bool_)
         self.cell_flow = np.zeros(0, np.int64)
         self.cell_interval = np.zeros(0)
+        self._by_factor: dict[str, NDArray[np.float64]] = {}
         self.extend()
 
     def extend(self) -> None:
@@ -159,6 +160,14 @@ class Index:
         flow = np.where(self.is_water, self.point_flow[self.channel_point], -1)[self.cell_channel].tolist()
         pairs = zip(flow, self.cell_role.tolist(), strict=True)
         self.cell_flow = np.array([places.get(pair, -1) for pair in pairs], np.int64)
+
+    def by_factor(self, name: str, of: Callable[[str], float]) -> NDArray[np.float64]:
+        """Return `of(factor)` for every channel (c,) float64, remembered under `name` and extended as channels come."""
+        known = self._by_factor.get(name, np.zeros(0))
+        new = self.channels.names[len(known) :]
+        if new:
+            known = self._by_factor[name] = np.concatenate([known, [of(factor) for _site, _point, factor in new]])
+        return known
 
     def _companion(self, factor: str) -> Int32:
         """Channel number of `factor` at each point, -1 where the point has none."""

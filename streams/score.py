@@ -62,8 +62,7 @@ INPUTS: dict[str, Callable[[Columns], Float64]] = {
 
 def _windows(rule: Rule, state: State) -> Float64:
     """Return the rule's window for each channel, in ms."""
-    by_factor = {factor: rule.window(factor) * MINUTE for factor in {name[2] for name in state.index.channels.names}}
-    return np.array([by_factor[factor] for _site, _point, factor in state.index.channels.names])
+    return state.index.by_factor(f"window:{rule.id}", lambda factor: rule.window(factor) * MINUTE)
 
 
 def _finite(bound: Float64) -> Float64:
@@ -112,7 +111,7 @@ def _slab(state: State, rule: Rule) -> Slab:
 
 def _serves(rule: Rule, state: State) -> NDArray[np.bool_]:
     """Say for each channel whether the rule looks at it."""
-    return np.array([rule.serves(factor) for _site, _point, factor in state.index.channels.names], np.bool_)
+    return state.index.by_factor(f"serves:{rule.id}", rule.serves) > 0
 
 
 def score_windows(due: list[Due], plan: Plan, limits: LimitIndex) -> Iterator[Scored]:

@@ -100,7 +100,7 @@ def parse(segment: bytes) -> Header:
         fields.setdefault(name.upper().decode("ascii"), value.decode("utf-8", "replace"))
     if not fields.get("CN"):
         raise HeaderError("no_command")
-    if not {"QN", "PNUM"} <= fields.keys():
+    if "QN" not in fields or ("PNUM" not in fields and b"PNUM=" in segment):
         _take_inner(fields, segment[start:end])
     flag = _number(fields.get("FLAG", ""))
     if flag is not None and flag > 0xFF:

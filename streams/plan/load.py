@@ -60,8 +60,10 @@ class Rule:
         return self.window_of[max(fitting, key=len)] if fitting else self.window_min
 
     def serves(self, factor: str) -> bool:
-        """Say whether this rule looks at `factor`."""
-        return factor not in self.exempt and (not self.only or factor in self.only)
+        """Say whether this rule looks at `factor`; `only` and `exempt` name factors or their prefixes."""
+        if any(factor.startswith(prefix) for prefix in self.exempt):
+            return False
+        return not self.only or any(factor.startswith(prefix) for prefix in self.only)
 
 
 @dataclass(frozen=True, slots=True)

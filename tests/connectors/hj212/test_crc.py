@@ -48,3 +48,22 @@ def test_many_at_once_equals_one_at_a_time(segments, gap):
 
 def test_only_256_sums_exist():
     assert len({crc16(bytes([a, b])) for a in range(256) for b in range(256)}) == 256
+
+
+def test_a_step_of_the_state_is_linear_and_its_eighth_power_is_the_identity() -> None:
+    step = [register >> 8 for register in TABLE]
+    assert all(step[a ^ b] == step[a] ^ step[b] for a in range(256) for b in range(256))
+    for state in range(256):
+        seen = state
+        for _ in range(8):
+            seen = step[seen]
+        assert seen == state
+
+
+@given(st.binary(max_size=2_000))
+def test_folding_gives_what_walking_gives(segment: bytes) -> None:
+    state, register = 0xFF, 0xFFFF
+    for byte in segment:
+        register = TABLE[state ^ byte]
+        state = register >> 8
+    assert crc16(segment) == register

@@ -108,7 +108,8 @@ class RealDesk:
 
 def _said(row: dict[str, Any]) -> dict[str, Any]:
     """Return what the judge said, and the state."""
-    return orjson.loads(row["body"]) | {"state": row["state"]}
+    said: dict[str, Any] = orjson.loads(row["body"])
+    return said | {"state": row["state"]}
 
 
 def _without(row: dict[str, Any]) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def event_time(end: Ended) -> Iterator[str]:
     times: dict[str, set[str]] = defaultdict(set)
     for record in end.log:
         if record.content_type == HJ212 and record.topic != "held":
-            times[record.key].add(rfc3339(area(record.body)[2]))
+            times[record.key].add(str(rfc3339(area(record.body)[2])))
     for _, kind, site, body in end.disk.outputs:
         if kind == "alert" and body["rule"] != "silence" and body["opened"] not in times[site]:
             yield f"promise 7: {body['rule']} of {site} opened at {body['opened']}, when nothing was measured"
