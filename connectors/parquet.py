@@ -68,7 +68,7 @@ class ParquetFolder:
                 source = "read_parquet($files, union_by_name = true)" if files else "(SELECT * FROM pending WHERE false)"
                 text = sql.replace("{files}", source.replace("$files", repr(files)))
                 try:
-                    return db.execute(text, parameters).to_arrow_table()
+                    return db.sql(text, params=parameters).to_arrow_table()
                 except duckdb.IOException:
                     continue
                 except duckdb.Error as error:

@@ -253,8 +253,8 @@ def _segments(records: list[Record]) -> Iterator[tuple[int, dict[str, Any] | Non
 
 
 def tick_record(now: int) -> Record:
-    """Return the log record of a tick at log time `now` (ms UTC)."""
-    return Record(CONTEXT, "", now, JSON, orjson.dumps({"kind": "tick", "now": now}))
+    """Return the log record of a tick at log time `now` (ms UTC); the log stamps it like any other, for log time never runs back."""
+    return Record(CONTEXT, "", -1, JSON, orjson.dumps({"kind": "tick", "now": now}))
 
 
 def registry_record(registry: Registry, now: int) -> Record:

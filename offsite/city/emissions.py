@@ -167,4 +167,4 @@ def power(meters: Sequence[Meter], sites: dict[str, Site], time: Int, seed: int)
     around = np.maximum(load(index, shift, time + 15 * MINUTE_MS, seed), load(index, shift, time - 20 * MINUTE_MS, seed))
     treating = np.array([m.role == "treatment" for m in meters])[:, None]
     on = np.where(treating, np.where(np.maximum(now, around) > 0.0, 0.68 + 0.2 * now, 0.0), now * 0.9)
-    return rated * np.maximum(on * (1.0 + 0.02 * rough), 0.015 + 0.002 * np.abs(rough))
+    return rated * np.maximum(on * (1.0 + 0.02 * rough), 0.015 * (1.0 + 0.1 * rough))

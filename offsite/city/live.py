@@ -117,7 +117,7 @@ async def _reports(city: City, api: Api, clock: SharedClock) -> None:
     while True:
         await until(clock, minute)
         rows = await asyncio.to_thread(power_rows, city, minute, MINUTE_MS, 1, period="realtime")
-        if minute % TEN_MINUTES_MS == 0:
+        if minute > city.live_ms and minute % TEN_MINUTES_MS == 0:
             rows += await asyncio.to_thread(power_rows, city, minute - TEN_MINUTES_MS, TEN_MINUTES_MS, 1)
         if rows:
             await deliver(api, "/api/v1/readings", rows)

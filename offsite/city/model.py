@@ -91,7 +91,7 @@ class City:
         return own + [self.block(members, start_ms, HOUR_MS, hours) for members in self.groups(hourly=True)]
 
     def power(self, time: Int) -> Float:
-        """Return (meters, k) active power in kW, rounded to 0.1, faults included."""
+        """Return (meters, k) active power in kW, rounded to 0.01, faults included."""
         meters = self.inventory.meters
         healthy = power(meters, self.sites, time, self.seed)
-        return np.round(overlay_power(healthy, meters, time, self.faults), 1)
+        return np.round(overlay_power(healthy, meters, time, self.faults), 2)

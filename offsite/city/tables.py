@@ -57,7 +57,7 @@ FACTORS: MappingProxyType[str, FactorKind] = MappingProxyType(
             FactorKind("a05024", "", "ug/m3", 1, 1000.0),
             FactorKind("Leq", "", "dB(A)", 1, 130.0),
             FactorKind("LA", "", "dB(A)", 1, 130.0),
-            FactorKind("d10001", "", "kW", 1, 20000.0),
+            FactorKind("d10001", "", "kW", 2, 20000.0),
         )
     }
 )

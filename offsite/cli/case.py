@@ -12,10 +12,10 @@ from offsite.cli.person import person_option, values_of
 
 EXAMPLES = """examples:
   offsite case list --state open
-  offsite case show 2026-0001
+  offsite case show 案-2026-000001
   offsite case open LEAD --as operator
-  offsite case move 2026-0001 dispatch --as shift_lead assignee="第一执法组"
-  offsite case move 2026-0001 verify --as officer verdict=属实 finding="采样管路被拆开"
+  offsite case move 案-2026-000001 dispatch --as shift_lead assignee="第一执法组"
+  offsite case move 案-2026-000001 verify --as officer verdict=属实 finding="采样管路被拆开"
 `case show` lists the moves that are possible now, with the roles that may make them and the fields they need.
 """
 COLUMNS = ("number", "opened", "site", "level", "state_zh", "assignee", "verdict", "due", "overdue")
