@@ -28,13 +28,17 @@ def adopt(data: Path, mns: Sequence[str] | None, *, person: str | None, plan: Pa
     product = running(data)
     if product is not None:
         return _ask(data, product, mns, person, wait)
+    judged_by = load_plan(plan)
     with open_log(data) as log:
         log.append([])  # takes the log's lock: from here on no product can start
         with open_desk(data) as desk:
             by = actor(desk, person)
             found = registered.adopt(data, log, now(), mns)
-            desk.record(by, "device.adopt", ",".join(found), {"frames": found})
-            judge = open_embedded(data, log, load_plan(plan))
+            if found:
+                desk.record(
+                    by, "device.adopt", next(iter(found)) if len(found) == 1 else f"{len(found)} devices", {"frames": found}
+                )
+            judge = open_embedded(data, log, judged_by)
             try:
                 judge.run(lambda: judge.store.position() >= log.end(), lambda: None)
                 project(judge.store, desk)

@@ -38,7 +38,7 @@ def alert_body(rule: Rule, change: Change, state: State, plan: Plan, limits: Lim
     site, point, factor, period, channel = _place(rule, change.member, state)
     episode = change.episode
     found = limits.found(channel, episode.start, period=period) if rule.family == "limits" else None
-    limit = None if found is None else (found.high if found.high is not None else found.low)
+    limit = _number(episode.expected) if rule.family == "limits" else None  # the bound that the peak was measured against
     words = _words(rule, episode, factor, limit, found.source if found else "", found.unit if found else "")
     closed = change.kind == "closed"
     return {

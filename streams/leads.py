@@ -64,7 +64,8 @@ def weigh(plan: Plan, windows: list[Window], site: str, alert: dict[str, Any], o
             continue
         window.alerts[alert["id"]] = evidence
         window.start = min(window.start, opened) if not window.id else window.start
-        body = _body(plan, lead_rule, window, site, windows)
+        medium = "water" if alert["factor"].startswith("w") or alert["point"].startswith("DW") else "gas"
+        body = _body(plan, lead_rule, window, site, medium, windows)
         if body is not None:
             yield body
 
@@ -84,7 +85,9 @@ def _window(rule: LeadRule, windows: list[Window], point: str, opened: int) -> W
     return windows[-1]
 
 
-def _body(plan: Plan, rule: LeadRule, window: Window, site: str, windows: Iterable[Window]) -> dict[str, Any] | None:
+def _body(
+    plan: Plan, rule: LeadRule, window: Window, site: str, medium: str, windows: Iterable[Window]
+) -> dict[str, Any] | None:
     """Write the lead, or None while too few families agree or nothing about it changed."""
     best: dict[str, float] = {}
     for evidence in window.alerts.values():
@@ -110,7 +113,7 @@ def _body(plan: Plan, rule: LeadRule, window: Window, site: str, windows: Iterab
         "probability": round(1.0 - doubt, 4),
         "grade": next(grade for least, grade in GRADES if 1.0 - doubt >= least),
         "missing": list(rule.missing),
-        "clause": clause_at(rule.clause, "water" if window.point.startswith("DW") else "gas", window.start),
+        "clause": clause_at(rule.clause, medium, window.start),
         "level": level,
         "auto_case": level <= rule.auto_case_level,
         "opened": rfc3339(window.start),

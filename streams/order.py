@@ -5,6 +5,7 @@ Accepted readings enter in log order; observations leave, strictly in event-time
 * in order, which is the next expected reading or an earlier cadence → released at once
 * a gap → held for at most min(grace, 2 intervals) of log time; what fills it meanwhile goes first
 * not newer than what was released → stored and counted, and no detector sees it here
+* flagged by the device → stored and counted: it neither fills a gap nor opens one, so that no flag can hide a reading (promise 5)
 
 A cell that let a wait expire is not waited for until it has been regular again three times. The interval is the registered one,
 else learnt. A hold ends with the next reading of its cell or with a tick, whichever log time reaches first, so the answer does
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from streams.model import Float64, Int64, UInt8
 from streams.plan.load import MINUTE, Plan
-from streams.screen import Screened
+from streams.screen import SUSPECT, Screened
 from streams.state import State
 
 RAW_ROLES = (1, 3)
@@ -50,7 +51,7 @@ def release(screened: Screened, accepted: NDArray[np.bool_], state: State, plan:
     """Release what may be judged now: whole cells at once where they are regular, row by row where they are not."""
     index, data = state.index, state.slabs["order"].data
     series = screened.rows.series
-    rows = np.flatnonzero(accepted & np.isin(index.role[series], RAW_ROLES))
+    rows = np.flatnonzero(accepted & np.isin(index.role[series], RAW_ROLES) & (screened.quality != SUSPECT))
     cell = index.cell[series[rows]].astype(np.int64)
     order = np.argsort(cell, kind="stable")
     cell, rows = cell[order], rows[order]
@@ -129,8 +130,9 @@ class _Line:
 
     def put_back(self) -> None:
         """Write the line back into the state."""
-        data = self._state.slabs["order"].data
-        data[self.cell] = (self._newest, self._interval, self._impatient, self._regular)
+        slab = self._state.slabs["order"]
+        slab.data[self.cell] = (self._newest, self._interval, self._impatient, self._regular)
+        slab.touch(np.array([self.cell]))
         if self._held:
             self._state.held[self.cell] = [list(row) for row in self._held]
 

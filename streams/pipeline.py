@@ -58,7 +58,7 @@ def advance(batch: Batch, state: State, plan: Plan, limits: LimitIndex) -> Outpu
         accepted = screened.fate == ACCEPTED
         windows = feed(screened, accepted, state, plan)
         out.closed += windows.closed
-        scored += score_windows(windows.due, plan, limits)
+        scored += score_windows(windows.due, state, plan, limits)
         scored += score_readings(release(screened, accepted, state, plan), state, plan, limits)
         scored += silence.returned(screened, state, plan)
     if batch.tick is not None:
@@ -74,7 +74,7 @@ def _tick(now: int | Int64, at: int, state: State, plan: Plan, limits: LimitInde
     sites.touch(np.arange(len(sites)))
     windows = pass_time(state, plan, np.arange(len(sites)), epoch_of(sites.data["clock"], plan), at)
     out.closed += windows.closed
-    yield from score_windows(windows.due, plan, limits)
+    yield from score_windows(windows.due, state, plan, limits)
     yield from score_readings(expire(state, plan, sites.data["clock"], at), state, plan, limits)
     yield from silence.tick(state, plan, now, at)
     out.summary = silence.summary(state, now)

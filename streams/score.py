@@ -114,7 +114,7 @@ def _serves(rule: Rule, state: State) -> NDArray[np.bool_]:
     return state.index.by_factor(f"serves:{rule.id}", rule.serves) > 0
 
 
-def score_windows(due: list[Due], plan: Plan, limits: LimitIndex) -> Iterator[Scored]:
+def score_windows(due: list[Due], state: State, plan: Plan, limits: LimitIndex) -> Iterator[Scored]:
     """Hold statutory values against the limits that were in force, basis by basis (rules B note 2)."""
     for part in due:
         low, high = limits.at(part.channel.astype(np.int32), part.start, period=part.cadence)

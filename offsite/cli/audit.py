@@ -11,6 +11,7 @@ EXAMPLES = """examples:
   offsite audit list --subject CASE_ID --json
 """
 COLUMNS = ("seq", "at", "by", "role", "what", "subject", "body")
+ENTRY = (*COLUMNS, "prev_hash", "hash")
 PAGE = 1_000
 
 
@@ -70,7 +71,7 @@ def _list(args: argparse.Namespace) -> int:
                 break
     if args.json:
         for row in rows:
-            print_json(row)
+            print_json({name: row[name] for name in ENTRY})
     else:
         print_table(([row[name] for name in COLUMNS] for row in rows), COLUMNS)
     return 0

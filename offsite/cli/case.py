@@ -127,8 +127,10 @@ def _asked(data: Path, path: str, body: dict[str, Any], person: str) -> dict[str
 
 
 def _told(row: dict[str, Any], *, as_json: bool) -> int:
+    from cases.db import canonical
+
     if as_json:
-        print_json(row)
+        print(canonical(row))
         return 0
     for name in FACTS:
         print(f"{name:11} {row.get(name) if row.get(name) is not None else ''}".rstrip())

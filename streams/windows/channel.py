@@ -36,20 +36,14 @@ RECORD = np.dtype(
 )
 
 
-class Statutory(NamedTuple):
-    """Values to hold against a limit: channel, number of the hour or day, value, valid, and where it came from."""
+class Days(NamedTuple):
+    """Closed days (n,): channel, number of the day, mean of its valid hours, how many they are, and whether they are enough."""
 
     channel: Int64
     number: Int64
-    value: Float64
+    mean: Float64
+    parts: Int64
     valid: Bools
-    device: Bools
-
-
-def empty() -> Statutory:
-    """Return no rows."""
-    none = np.zeros(0, np.int64)
-    return Statutory(none, none, np.zeros(0), np.zeros(0, np.bool_), np.zeros(0, np.bool_))
 
 
 def note_device(slab: Slab, channel: Int64, hour: Int64, value: Float64, zs: Bools, usable: Bools) -> None:
@@ -91,12 +85,11 @@ def basis(raw: Float64, zs: Float64, o2: Float64, base_o2: Float64) -> Float64:
 
 
 class Settled(NamedTuple):
-    """Closed hours (n,): the raw and converted value that count, whether valid, from the device, and judged already."""
+    """Closed hours (n,): the raw and converted value that count, whether valid, and whether judged already."""
 
     raw: Float64
     zs: Float64
     valid: Bools
-    device: Bools
     judged: Bools
 
 
@@ -112,7 +105,7 @@ def settle(slab: Slab, channel: Int64, hour: Int64, own: Float64, own_zs: Float6
     slab.touch(channel)
     bad = (has & BAD) > 0
     valid = ~bad & (device | own_valid)
-    return Settled(raw, zs, valid, device, (has & JUDGED) > 0)
+    return Settled(raw, zs, valid, (has & JUDGED) > 0)
 
 
 def add_hours(
@@ -136,8 +129,8 @@ def add_hours(
     slab.touch(channel)
 
 
-def close_days(slab: Slab, channel: Int64, upto: Int64, water: Bools, least: int) -> tuple[Statutory, Int64]:
-    """Close every open day <= upto (k,) of the channels (k,): the day's value, and how many valid hours it rests on."""
+def close_days(slab: Slab, channel: Int64, upto: Int64, water: Bools, least: int) -> tuple[Days, Bools]:
+    """Close every open day <= upto (k,) of the channels (k,): the days (n,), and which of them the device's value has settled."""
     data = slab.data
     rows, half = np.nonzero((data["day"][channel] > 0) & (data["day"][channel] <= upto[:, None]))
     mine = channel[rows]
@@ -147,7 +140,6 @@ def close_days(slab: Slab, channel: Int64, upto: Int64, water: Bools, least: int
     count = ok.sum(axis=1)
     value = np.round(water_mean(known, flow), 9)
     number = data["day"][mine, half].copy()
-    judged = data["day_judged"][mine] >= number
     data["day"][mine, half] = 0
     slab.touch(mine)
-    return Statutory(mine, number, value, (count >= least) & ~judged, np.zeros(len(mine), np.bool_)), count
+    return Days(mine, number, value, count, count >= least), data["day_judged"][mine] >= number

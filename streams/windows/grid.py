@@ -20,6 +20,7 @@ SCALE = 1e6
 LARGEST = 1e9
 """A value beyond ±1e9 is no concentration, flow or level: it counts as unusable, so that sixty sums fit in int64."""
 FULL = 255
+"""Counts end here, and a minute with so many values is not valid: nothing samples that fast, and its mean is not known."""
 RECORD = np.dtype(
     [("hour", "<i8", (2,)), ("sum", "<i8", (2, 60)), ("n", "u1", (2, 60)), ("bad", "u1", (2, 60))],
 )
@@ -102,7 +103,7 @@ def _minutes(data: NDArray[Any], cells: Int64, halves: Int64, water: Bools, vali
     due = n.max(axis=1, initial=0)
     least = np.where(due >= validity.samples_per_minute, validity.samples_per_minute, np.ceil(validity.share_of_minute * due))
     healthy = np.where(water[:, None], bad == 0, n >= 0.75 * (n + bad))
-    return means, (n > 0) & (n >= least[:, None]) & healthy, n + bad
+    return means, (n > 0) & (n < FULL) & (n >= least[:, None]) & healthy, n + bad
 
 
 def _coverage(occupied: Bools) -> Int64:

@@ -1,7 +1,8 @@
 """Minute → hour → day: accepted readings enter the windows, log time closes them, statutory values leave.
 
 Log time is the site's own: an hour closes at H+30 min of it, whether a reading or a tick brought it there. The device's hour
-or day value is due at once when it comes in time; a recomputed one is due when its window closes, unless the device's was.
+or day value is due at once when it comes in time with all that it needs; whatever was not due by then is due when its window
+closes, the device's value before the recomputed one.
 """
 
 from __future__ import annotations
@@ -114,12 +115,14 @@ def _device(screened: Screened, rows: NDArray[Any], state: State, flow: Flow, sp
 def _one_record(
     state: State, part: Screened, mine: Int64, zs: NDArray[np.bool_], usable: NDArray[np.bool_]
 ) -> tuple[Float64, NDArray[np.bool_]]:
-    """Choose one row a (record, channel): the converted one if the record has it, else the raw one converted by its own O2."""
+    """Choose one row a (record, window, channel): the converted one if it is there, else the raw one converted by its own O2."""
     index = state.index
-    key = part.rows.frame.astype(np.int64) * (len(index.channels.names) + 1) + mine
+    _, moment = np.unique(np.stack([part.rows.frame.astype(np.int64), part.rows.time]), axis=1, return_inverse=True)
+    base_key = moment.reshape(-1).astype(np.int64) * (len(index.channels.names) + 1)
+    key = base_key + mine
     has_zs = np.isin(key, key[zs])
     point = index.channel_point[mine]
-    o2_key = part.rows.frame.astype(np.int64) * (len(index.channels.names) + 1) + index.point_o2[point]
+    o2_key = base_key + index.point_o2[point]
     good_raw = usable & ~zs
     order = np.argsort(key[good_raw], kind="stable")
     keys, values = key[good_raw][order], part.rows.value[good_raw][order]
@@ -161,15 +164,15 @@ def _settle_hours(state: State, plan: Plan, hours: grid.Hours, upto: Int64, at: 
         return
     number, mine = np.divmod(key, len(index.channels.names) + 1)
     valid = minutes >= plan.validity.minutes_per_hour
-    raw, zs, ok, device, judged = channel.settle(slab, mine, number, mean[0], mean[1], valid)
-    o2 = _o2_of(state, mine, number, raw, key)
+    raw, zs, ok, judged = channel.settle(slab, mine, number, mean[0], mean[1], valid)
+    o2 = _o2_of(state, mine, number, np.where(ok, raw, np.nan), key)
     base = np.where(index.convertible[mine], index.base_o2[index.channel_point[mine]], np.nan)
     value = channel.basis(raw, zs, o2, base)
     litres = _flow_of(state, mine, key, raw)
     channel.add_hours(slab, mine, number, value, litres, ok)
     state.books["windows.hour"] += len(key)
     flow.closed.append(Closed("hour", mine, number * HOUR, value, minutes, ok))
-    ready = ok & ~judged & np.isfinite(value) & ~device
+    ready = ok & ~judged & np.isfinite(value)
     site = index.channel_site[mine[ready]]
     start = number[ready] * HOUR
     flow.due.append(Due("hour", mine[ready], start, start + HOUR, value[ready], at[site]))
@@ -223,12 +226,12 @@ def _settle_days(state: State, plan: Plan, sites: NDArray[Any], epochs: Int64, a
     upto[sites] = days_closed(epochs, plan)
     slab = state.slabs["channel"]
     rows = np.flatnonzero(upto[index.channel_site[: len(slab)]] >= 0)
-    days, count = channel.close_days(
+    days, judged = channel.close_days(
         slab, rows, upto[index.channel_site[rows]], index.is_water[rows], plan.validity.hours_per_day
     )
     state.books["windows.day"] += len(days.channel)
     start = days.number * DAY - CST_HOURS * HOUR
-    flow.closed.append(Closed("day", days.channel, start, days.value, count, days.valid))
-    ready = days.valid & np.isfinite(days.value)
+    flow.closed.append(Closed("day", days.channel, start, days.mean, days.parts, days.valid))
+    ready = days.valid & ~judged & np.isfinite(days.mean)
     mine = days.channel[ready]
-    flow.due.append(Due("day", mine, start[ready], start[ready] + DAY, days.value[ready], at[index.channel_site[mine]]))
+    flow.due.append(Due("day", mine, start[ready], start[ready] + DAY, days.mean[ready], at[index.channel_site[mine]]))

@@ -17,6 +17,7 @@ from connectors.core import HJ212, Record
 from connectors.files import lines
 from connectors.hj212.header import parse
 from connectors.sqlite_log import SqliteLog
+from offsite.adoption import adopt
 from offsite.cli import main
 from offsite.data_dir import now
 from offsite.replayer import replay
@@ -100,6 +101,19 @@ def stopped(hour: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture
 def held(stopped: Path, tmp_path: Path) -> Path:
     return shutil.copytree(stopped, tmp_path / "held")
+
+
+@pytest.fixture(scope="session")
+def all_adopted(stopped: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = shutil.copytree(stopped, tmp_path_factory.mktemp("adopted") / "data")
+    adopt(data, None, person=None, plan=None, wait=0)
+    return data
+
+
+@pytest.fixture
+def adopted(all_adopted: Path, tmp_path: Path) -> Path:
+    """Give what `held` becomes when every device is adopted."""
+    return shutil.copytree(all_adopted, tmp_path / "adopted")
 
 
 @pytest.fixture

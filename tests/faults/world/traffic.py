@@ -26,6 +26,7 @@ BEGIN = 1_471_982_400_000
 HOURS = 3
 BATCH = 4 * MINUTE
 LIMIT = 80.0
+Items = dict[str, dict[str, float | str]]
 _TIME = re.compile(rb"DataTime=(\d{14})")
 
 
@@ -79,10 +80,10 @@ def synthetic(number: int) -> Iterator[Sent]:
         time = BEGIN + minute * MINUTE
         value = 33.5 if 70 <= minute < 145 else 30.0 + rng.randrange(400) / 100
         value = 500.0 + number if minute in (65, 160 + 5 * number) else value
-        items = {"a21026": {"Avg": value, "Flag": "N"}, "a19001": {"Avg": 8.0 + rng.randrange(200) / 100, "Flag": "N"}}
+        items: Items = {"a21026": {"Avg": value, "Flag": "N"}, "a19001": {"Avg": 8.0 + rng.randrange(200) / 100, "Flag": "N"}}
         yield Sent(time, "", mn, encode_frame(mn, "2051", time, items))
         if minute and minute % 60 == 0:
-            hour = {"a21026": {"Avg": LIMIT * (1.7 if minute == 60 else 0.5) + number, "Flag": "N"}}
+            hour: Items = {"a21026": {"Avg": LIMIT * (1.7 if minute == 60 else 0.5) + number, "Flag": "N"}}
             yield Sent(time, "", mn, encode_frame(mn, "2061", time - HOUR, hour))
 
 
