@@ -23,7 +23,7 @@ from connectors.hj212.server import Gateway
 from connectors.http import Scope, ingest_app
 from connectors.http_keys import AnswerBook
 from connectors.log_writer import LogWriter
-from connectors.sqlite_log import SqliteLog
+from connectors.sqlite_log import SqliteLog, day_of
 from console.app import create_app
 from offsite import books, repair
 from offsite.devices import Devices
@@ -33,13 +33,16 @@ from offsite.settings import Settings
 from streams import registry as registries
 from streams.engine import registry_record, tick_record
 from streams.history import History
-from streams.plan.load import MINUTE
+from streams.plan.load import HOUR, MINUTE
 from streams.store import StateStore
 
 TICK_LOOK = 0.05
 """Seconds between two looks at the clock for a new minute of log time."""
 PROJECT_EVERY = 0.1
 PROJECT_AT_ONCE = 500
+DAY = 24 * HOUR
+LOG_DAYS = 14
+DROP_EVERY = 3600.0
 _log = logging.getLogger("offsite")
 
 
@@ -185,6 +188,15 @@ class Product:
             await asyncio.sleep(1.0)
             await asyncio.to_thread(self.desk.tick)
 
+    async def old_log(self) -> None:
+        """Drop log files older than 14 days: what the judge has read is archived as frames in history, in the same step."""
+        while True:
+            oldest = day_of(self.clock() - LOG_DAYS * DAY)
+            if self.log.first() < self.store.position():
+                for path in await asyncio.to_thread(self.log.drop_before, oldest):
+                    _log.info("dropped %s: archived and older than %d days", path, LOG_DAYS)
+            await asyncio.sleep(DROP_EVERY)
+
     async def run(self, stop: asyncio.Event, ready: Callable[[Ports], None]) -> None:
         """Serve until `stop`. Raises Lost when the log is gone: the process has to end."""
         settings = self.settings
@@ -197,7 +209,7 @@ class Product:
         if settings.tls_port >= 0:
             self.ports.tls = await self.gateway.listen(settings.host, settings.tls_port, tls=_tls(settings))
         await self.serve_http()
-        tasks = [asyncio.ensure_future(job) for job in (self.ticks(), self.project(), self.desk_time(), repair.look(self))]
+        tasks = [asyncio.ensure_future(job) for job in (self.ticks(), self.project(), self.desk_time(), self.old_log(), repair.look(self))]
         ready(self.ports)
         waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(stop.wait()), self.gateway.lost, *tasks]
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

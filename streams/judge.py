@@ -34,7 +34,10 @@ class Scores(NamedTuple):
 
 @dataclass(slots=True)
 class Episode:
-    """One run of a score over its limit. `start` fixes the identity; `cleared` is when it first fell back, 0 while over."""
+    """One run of a score over its limit. `start` fixes the identity; `cleared` is when it first fell back, 0 while over.
+
+    `run` is where the newest unbroken stretch of windows began: an hour that nobody could judge lies in no row (promise 5).
+    """
 
     start: int
     last: int
@@ -45,10 +48,13 @@ class Episode:
     level: int = LEAST_LEVEL
     open: bool = False
     cleared: int = 0
+    run: int = 0
 
-    def grow(self, end: int, score: float, observed: float, expected: float) -> None:
+    def grow(self, start: int, end: int, score: float, observed: float, expected: float) -> None:
         """Take in one more observation over the limit; the figures are those of the peak."""
         self.cleared = 0
+        if end > start > self.last:
+            self.run = start
         self.last = max(self.last, end)
         self.count += 1
         if score > self.peak:
@@ -105,7 +111,7 @@ def _observe(
             return _try_open(rule, member, episode)
         return None
     if score > (rule.exit if episode.open else rule.enter):
-        episode.grow(end, score, observed, expected)
+        episode.grow(start, end, score, observed, expected)
         return _raise(rule, member, episode) if episode.open else _try_open(rule, member, episode)
     if not episode.open:
         del episodes[member]
@@ -142,7 +148,7 @@ def _fall_back(rule: Rule, episodes: Episodes, member: int, episode: Episode, st
 
 def level_of(rule: Rule, episode: Episode) -> int:
     """Level 1 (Ⅰ red) to 4 (Ⅳ blue) by the peak score and by hours in a row (rules F.1); the worse of the two."""
-    hours = (episode.last - episode.start) / HOUR
+    hours = (episode.last - max(episode.run, episode.start)) / HOUR
     by_score = [level for least, level in rule.levels if episode.peak >= least]
     by_time = [level for least, level in rule.lasting if hours >= least]
     return min([LEAST_LEVEL, *by_score, *by_time])

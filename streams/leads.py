@@ -7,6 +7,7 @@ probability is 1 − Π(1 − weight × min(score, 2) / 2) over the families, ea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -96,9 +97,7 @@ def _body(
         return None
     if not window.id:
         window.id = _identity(site, rule.type, window.start, {w.id for w in windows if w.id})
-    doubt = 1.0
-    for strength in best.values():
-        doubt *= 1.0 - strength
+    doubt = math.prod(1.0 - strength for strength in best.values())
     level = min(e.level for e in window.alerts.values())
     alerts = sorted(window.alerts, key=lambda a: (window.alerts[a].opened, a))
     words = {"families": len(best), "n": len(alerts)}

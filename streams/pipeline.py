@@ -27,14 +27,11 @@ from streams.windows.hour_day import Closed, feed, pass_time
 
 @dataclass(slots=True)
 class Batch:
-    """One segment of the log: readings in log order, what the cross-site stage answered, and the tick that ends it.
-
-    `tick` is the log time of all sites, or (in a replay) one time a site.
-    """
+    """One segment of the log: readings in log order, what the cross-site stage answered, and the tick that ends it."""
 
     readings: Readings
     excused: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    tick: int | Int64 | None = None
+    tick: int | Int64 | None = None  # log time of all sites, or (in a replay) one time a site
 
 
 @dataclass(slots=True)

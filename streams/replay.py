@@ -1,7 +1,8 @@
 """Log time of recorded input: each site's own running maximum of event time (design §3).
 
-Decoded records enter without an arrival, and leave with one. A jump of more than an hour ahead counts only once three records
-in a row lie beyond it: a broken clock must not close the hours of a whole site.
+Decoded input enters without an arrival, and leaves with one. Rows that follow one another with one frame, site and event time
+are one record: a file of rows has no other. A jump of more than an hour ahead counts only once three records in a row lie
+beyond it: a broken clock must not close the hours of a whole site.
 """
 
 from __future__ import annotations
@@ -25,18 +26,20 @@ class LogTime:
         self._beyond: dict[int, list[int]] = {}
 
     def stamp(self, decoded: Decoded, index: Index) -> Decoded:
-        """Return the same rows with `arrived` set. `index` must know every series."""
+        """Return the same rows with `arrived` set and `frame` counting the records. `index` must know every series."""
         readings = decoded.readings
         if not len(readings):
             return decoded
-        frame = readings.frame
-        starts = np.flatnonzero(np.concatenate([[True], frame[1:] != frame[:-1]]))
-        newest = np.maximum.reduceat(readings.time, starts)
-        sites = index.site[readings.series[starts]]
+        site = index.site[readings.series]
+        changes = [np.diff(column, prepend=-1) != 0 for column in (readings.frame, site, readings.time)]
+        starts = np.flatnonzero(np.logical_or.reduce(changes))
+        newest, sites = readings.time[starts], site[starts]
         self._begin(sites, newest)
-        clocks = [self._advance(site, time) for site, time in zip(sites.tolist(), newest.tolist(), strict=True)]
-        arrived = np.repeat(np.array(clocks, np.int64), np.diff(starts, append=len(frame)))
-        columns = (readings.series, readings.time, readings.value, readings.flag, arrived, readings.frame)
+        clocks = [self._advance(number, time) for number, time in zip(sites.tolist(), newest.tolist(), strict=True)]
+        rows = np.diff(starts, append=len(site))
+        arrived = np.repeat(np.array(clocks, np.int64), rows)
+        frame = np.repeat(np.arange(len(starts), dtype=np.int32), rows)
+        columns = (readings.series, readings.time, readings.value, readings.flag, arrived, frame)
         return Decoded(Readings(*columns), decoded.events, decoded.rejects)
 
     def _begin(self, sites: np.ndarray, newest: Int64) -> None:

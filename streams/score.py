@@ -118,13 +118,13 @@ def score_windows(due: list[Due], state: State, plan: Plan, limits: LimitIndex) 
     """Hold statutory values against the limits that were in force, basis by basis (rules B note 2)."""
     for part in due:
         low, high = limits.at(part.channel.astype(np.int32), part.start, period=part.cadence)
-        limited = np.flatnonzero(np.isfinite(low) | np.isfinite(high))
+        limited = np.isfinite(low) | np.isfinite(high)
         for rule in plan.rules:
-            if rule.cadence != part.cadence or not len(limited):
+            if rule.cadence != part.cadence:
                 continue
+            rows = np.flatnonzero(limited & _serves(rule, state)[part.channel])
             detector = CATALOG[rule.detector]
-            values = np.column_stack([part.value, low, high])[limited]
-            state = np.zeros(len(limited), detector.record)
-            score, expected = detector.step(state, part.start[limited], values)
-            scores = Scores(part.channel[limited], part.start[limited], part.end[limited], score, part.value[limited], expected)
-            yield Scored(rule, scores, part.at[limited])
+            values = np.column_stack([part.value, low, high])[rows]
+            score, expected = detector.step(np.zeros(len(rows), detector.record), part.start[rows], values)
+            scores = Scores(part.channel[rows], part.start[rows], part.end[rows], score, part.value[rows], expected)
+            yield Scored(rule, scores, part.at[rows])

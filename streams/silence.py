@@ -43,24 +43,51 @@ def returned(screened: Screened, state: State, plan: Plan) -> Iterator[Scored]:
     live = np.flatnonzero((screened.fate != REFUSED) & (index.period[series] <= PERIOD_CODE["minute"]))
     key = screened.rows.frame[live].astype(np.int64) * (len(index.points.names) + 1) + index.point[series[live]]
     _, first = np.unique(key, return_index=True)
-    every = live[np.sort(first)]
-    for rule, detector in silence_rules(plan):
+    for part in _cut_at_pauses(live[np.sort(first)], screened, state, plan):
+        for rule, detector in silence_rules(plan):
+            yield _returned(part, rule, detector, screened, state)
+
+
+def _returned(every: Int64, rule: Rule, detector: SilenceDetector, screened: Screened, state: State) -> Scored:
+    """Score the arrivals `every` (row numbers) by one rule."""
+    index = state.index
+    slab = state.slabs[f"rule:{rule.id}"]
+    slab.rows(len(index.points.names))
+    points = index.point[screened.rows.series[every]].astype(np.int64)
+    chosen = _first_of_minute(points, screened.clock[every], slab.data["last"])
+    rows, point = every[chosen], points[chosen]
+    clock, time = screened.clock[rows], screened.rows.time[rows]
+    since = slab.data["last"][point].copy()
+    values = np.column_stack([np.full(len(rows), np.nan), clock.astype(np.float64)])
+    score, expected = run(detector, slab, point, time, values)
+    since = np.maximum(since, _previous(point, clock))
+    over = score > rule.enter
+    back = over | np.isin(point, np.fromiter(state.episodes[rule.id], np.int64))
+    for number in np.unique(point).tolist():
+        state.suspects.pop(number, None)
+    scores = Scores(point, since, clock, score, score, expected)
+    return _out_and_back(rule, rows, np.flatnonzero(over), np.flatnonzero(back), scores)
+
+
+def _cut_at_pauses(every: Int64, screened: Screened, state: State, plan: Plan) -> Iterator[Int64]:
+    """Cut arrivals where log time stood still since the last tick: what arrives first after a stop of the platform ends no silence."""
+    log_time = np.maximum.accumulate(screened.rows.arrived)[every]
+    while state.tick and len(after := np.flatnonzero(log_time - state.tick > MINUTE + LONGEST_TICK)):
+        yield every[: after[0]]
+        _resume(state, plan, int(log_time[after[0]]))
+        every, log_time = every[after[0] :], log_time[after[0] :]
+    yield every
+
+
+def _resume(state: State, plan: Plan, now: int) -> None:
+    """Add the pause of the platform that ends at log time `now` to every last arrival; the next tick is due a minute later."""
+    pause = now - state.tick - MINUTE
+    for rule, _detector in silence_rules(plan):
         slab = state.slabs[f"rule:{rule.id}"]
-        slab.rows(len(index.points.names))
-        rows = every[_first_of_minute(index.point[series[every]].astype(np.int64), screened.clock[every], slab.data["last"])]
-        point = index.point[series[rows]].astype(np.int64)
-        clock, time = screened.clock[rows], screened.rows.time[rows]
-        since = slab.data["last"][point].copy()
-        values = np.column_stack([np.full(len(rows), np.nan), clock.astype(np.float64)])
-        score, expected = run(detector, slab, point, time, values)
-        since = np.maximum(since, _previous(point, clock))
-        over = score > rule.enter
-        back = over | np.isin(point, np.fromiter(state.episodes[rule.id], np.int64))
-        yield _out_and_back(
-            rule, rows, np.flatnonzero(over), np.flatnonzero(back), Scores(point, since, clock, score, score, expected)
-        )
-        for number in np.unique(point).tolist():
-            state.suspects.pop(number, None)
+        last = slab.data["last"]
+        slab.data["last"] = np.where(last > 0, np.minimum(last + pause, now), last)
+        slab.touch(np.arange(len(slab)))
+    state.tick = now - MINUTE
 
 
 def _out_and_back(rule: Rule, rows: Int64, over: Int64, back: Int64, scores: Scores) -> Scored:
@@ -95,13 +122,11 @@ def _previous(point: Int64, clock: Int64) -> Int64:
 
 def tick(state: State, plan: Plan, now: int | Int64, at: int) -> Iterator[Scored]:
     """Judge silence at log time `now` (one time, or one a site): suspects of the last tick that are still silent are scored, new ones noted."""
+    if state.tick and int(np.max(now)) - state.tick > MINUTE + LONGEST_TICK:
+        _resume(state, plan, int(np.max(now)))
     for rule, detector in silence_rules(plan):
         slab = state.slabs[f"rule:{rule.id}"]
-        pause = int(np.max(now)) - state.tick - MINUTE
         by_point = np.broadcast_to(now, len(state.index.sites.names))[state.index.point_site[: len(slab)]]
-        if state.tick and pause > LONGEST_TICK:
-            slab.data["last"][slab.data["last"] > 0] += pause
-            slab.touch(np.arange(len(slab)))
         score = detector.tick(slab.data, by_point)
         silent = np.flatnonzero(score > rule.enter)
         ripe = np.array([p for p in silent.tolist() if p in state.suspects and p not in state.episodes[rule.id]], np.int64)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from offsite.city.api import Api
 from offsite.city.clock import SharedClock
@@ -65,7 +66,7 @@ async def serve(
     if desk is not None:
         people = asyncio.create_task(People(city, desk, clock, settings.visitor).work(stop))
     try:
-        await pour(
+        past = pour(
             city,
             host=settings.host,
             hj212_port=settings.hj212_port,
@@ -75,6 +76,7 @@ async def serve(
             progress=progress,
             stop=stop,
         )
+        await _unless(stop, past)
         if not stop.is_set():
             await live(
                 city,
@@ -92,3 +94,14 @@ async def serve(
             await people
         if desk is not None:
             desk.close()
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> None:
+    """Do `work` unless `stop` comes first: a sender waits for its acknowledgement for ever, a stopped city must not."""
+    task, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+    for other in (task, stopping):
+        other.cancel()
+    await asyncio.gather(task, stopping, return_exceptions=True)
+    if task in done:
+        task.result()

@@ -102,10 +102,11 @@ def _history(stack: ExitStack, data: Path, what: str, site: str | None) -> Itera
 
 
 def _desk(stack: ExitStack, data: Path, what: str, site: str | None) -> Iterator[Row]:
+    from cases.clocks import parse_time
     from offsite.data_dir import open_desk
 
-    desk = stack.enter_context(open_desk(data))
-    yield from reversed(getattr(desk, what)(site=site, limit=None))
+    rows = getattr(stack.enter_context(open_desk(data)), what)(site=site, limit=None)
+    yield from sorted(rows, key=lambda row: (parse_time(row["opened"]), row["id"]))
 
 
 def _rejects(stack: ExitStack, data: Path, _what: str, site: str | None) -> Iterator[Row]:

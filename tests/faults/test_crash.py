@@ -155,8 +155,10 @@ def same_as_clean(data: Path, clean: Path, records: list[Record]) -> None:
             fresh.project(outputs, outputs[-1][0])
         assert of_people(killed.alerts(limit=None)) == of_people(fresh.alerts(limit=None))
         assert of_people(killed.leads(limit=None)) == of_people(fresh.leads(limit=None))
-        cases, expected = ([(c["number"], c["lead_id"], c["site"]) for c in desk.cases(limit=None)] for desk in (killed, fresh))
-        assert sorted(cases) == sorted(expected)
+        cases, expected = ({c["id"]: (c["lead_id"], c["site"], c["state"]) for c in desk.cases(limit=None)} for desk in (killed, fresh))
+        assert cases == expected
+        numbers = sorted(int(c["number"].rpartition("-")[2]) for c in killed.cases(limit=None))
+        assert numbers == list(range(1, len(expected) + 1))
         assert killed.audit_verify().ok
         assert len(killed.alerts(limit=None)) >= 20
         assert len(cases) >= 3

@@ -50,7 +50,7 @@ def test_alerts_hold_what_the_design_promises(offsite: Offsite, data: Path) -> N
     rows = offsite("show", "alerts", "--data", data, "--json").rows
     assert len(rows) == books(offsite, data)["alerts"] > 0
     assert all(row.keys() >= ALERT for row in rows)
-    assert is_ascending(rows, "updated")
+    assert is_ascending(rows, "opened")
 
 
 def test_leads_hold_what_the_design_promises(offsite: Offsite, desk_with_leads: Path) -> None:

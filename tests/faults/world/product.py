@@ -20,8 +20,6 @@ from tests.faults.world.traffic import Sent
 
 COMMAND = (sys.executable, "-c", "import sys; from offsite.cli import main; sys.exit(main())", "run")
 PATIENCE = 120.0
-NOBODY = 1 << 30
-"""A process number that is never given."""
 
 
 class Product:
@@ -47,9 +45,9 @@ class Product:
     def kill(self, what: str) -> None:
         """SIGKILL everything, the I/O process alone, or the judge alone."""
         if what == "judge":
-            judge = self.judge()
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(judge or NOBODY, signal.SIGKILL if judge else 0)  # it may be dead already, and not yet started again
+            if judge := self.judge():  # else it is dead already, and not yet started again
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(judge, signal.SIGKILL)
             return
         send = os.killpg if what == "all" else os.kill
         send(self.process.pid, signal.SIGKILL)
