@@ -68,12 +68,12 @@ class Tx:
 
     def rows(self, query: sa.Select[Any]) -> list[Row]:
         """Return all rows of a query as dicts."""
-        return [dict(row) for row in self.conn.execute(query).mappings()]
+        return [_plain(row) for row in self.conn.execute(query).mappings()]
 
     def row(self, query: sa.Select[Any]) -> Row | None:
         """Return the first row, or None."""
         found = self.conn.execute(query).mappings().first()
-        return None if found is None else dict(found)
+        return None if found is None else _plain(found)
 
     def scalar(self, query: sa.Executable) -> Any:
         """Return the first column of the first row, or None."""
@@ -182,3 +182,8 @@ def _translated() -> Iterator[None]:
         raise Lost(f"the desk's database refused a statement: {error.orig}; run `offsite db upgrade` and restart") from error
     except SQLAlchemyError as error:
         raise Lost(f"the desk's database cannot be used: {error}; check its address in the settings") from error
+
+
+def _plain(row: sa.RowMapping) -> Row:
+    """Return a row with plain strings as keys: SQLAlchemy's own names are no JSON."""
+    return {str(name): value for name, value in row.items()}

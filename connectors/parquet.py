@@ -45,12 +45,16 @@ class ParquetFolder:
 
     def merge(self, day: str, order: list[str]) -> None:
         """Merge the small files of a day into one, sorted by `order`, when there are many."""
-        small = sorted(p for p in (self.folder / day).glob("*.parquet") if p.stat().st_size < SMALL)
+        present = sorted((self.folder / day).glob("*.parquet"))
+        current = _current(present)
+        for path in set(present) - set(current):
+            path.unlink(missing_ok=True)
+        small = [p for p in current if p.stat().st_size < SMALL]
         if len(small) < MANY:
             return
         merged = pa.concat_tables([pq.read_table(p) for p in small], promote_options="permissive")
-        name = f"{small[0].stem.split('-')[0]}-{small[-1].stem.split('-')[-1]}"
-        self.write(day, f"{name}-merged", merged.sort_by([(column, "ascending") for column in order]))
+        first, last = _range(small[0])[0], _range(small[-1])[1]
+        self.write(day, f"{first:012d}-{last:012d}-merged", merged.sort_by([(column, "ascending") for column in order]))
         for path in small:
             path.unlink(missing_ok=True)
 
@@ -60,7 +64,7 @@ class ParquetFolder:
         A file that a merge removed while it was read is no damage: the query is tried again.
         """
         for _attempt in range(3):
-            files = [str(p) for p in sorted(self.folder.glob("*/*.parquet"))]
+            files = [str(p) for day in sorted(self.folder.glob("*")) for p in _current(sorted(day.glob("*.parquet")))]
             with duckdb.connect() as db:
                 db.execute("SET threads = 1")
                 for name, table in (extra or {}).items():
@@ -76,3 +80,20 @@ class ParquetFolder:
                         f"{self.folder}: history cannot be read ({error}); restore the file it names from a backup"
                     ) from error
         raise Retry(f"{self.folder}: files changed while they were read; ask again", 1)
+
+
+def _range(path: Path) -> tuple[int, int]:
+    """Return the first and last number of what a file holds, from its name."""
+    first, last = path.stem.split("-")[:2]
+    return int(first), int(last)
+
+
+def _current(files: list[Path]) -> list[Path]:
+    """Leave out the files that a merged one has taken in: a crash may have kept them from being removed."""
+    merged = [(p, *_range(p)) for p in files if p.stem.endswith("-merged")]
+
+    def taken(path: Path) -> bool:
+        first, last = _range(path)
+        return any(path != other and begin <= first and last <= end for other, begin, end in merged)
+
+    return [p for p in files if not taken(p)]

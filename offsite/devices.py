@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import unquote
 
 from fastapi import APIRouter, Body, Header, HTTPException
 
@@ -15,6 +16,7 @@ from connectors.core import Refused
 from connectors.hj212.device import DeviceSettings
 from connectors.hj212.frame import Dialect
 from offsite import registered
+from offsite.data_dir import actor
 from offsite.settings import Settings, secret
 from streams.alerts import factor_names
 from streams.identity import rfc3339
@@ -91,15 +93,25 @@ class Devices:
         hourly = next((limit.limit.high for limit in limits if limit.period == "hour"), None)
         return {"factor": factor.factor, "name_zh": zh, "name_en": en, "unit": factor.wire_unit or unit, "limit": hourly}
 
-    async def adopt(self, mns: list[str] | None, by: str) -> dict[str, int]:
+    async def adopt(self, mns: list[str] | None, by: str | None) -> dict[str, int]:
         """Register held devices and drive their frames again; returns MN → frames, once they are durable."""
         product = self._product
+        person = await asyncio.to_thread(actor, product.desk, by)
         found = await asyncio.to_thread(registered.adopt, product.settings.data, product.log, product.clock(), mns)
         product.reload()
         for mn in found:
             product.intake.held.pop(mn, None)
-        await asyncio.to_thread(product.desk.record, by, "device.adopt", ",".join(found), {"frames": found})
+        await asyncio.to_thread(product.desk.record, person, "device.adopt", f"{len(found)} devices", {"records": found})
         return found
+
+    async def command(self, mn: str, cn: str, params: dict[str, Any], by: str | None) -> dict[str, Any]:
+        """Give a device one command of the standard; what was asked, by whom and how it ended is in the audit."""
+        product = self._product
+        person = await asyncio.to_thread(actor, product.desk, by)
+        outcome = await product.gateway.ask(mn, cn, params)
+        told = {"qn_rtn": outcome.qn_rtn, "exe_rtn": outcome.exe_rtn, "fault": outcome.fault or None}
+        await asyncio.to_thread(product.desk.record, person, "device.command", mn, {"cn": cn, "params": params} | told)
+        return told
 
     def router(self) -> APIRouter:
         """Return the routes that act on devices, for the desk's loopback API."""
@@ -107,21 +119,24 @@ class Devices:
 
         @router.post("/adopt")
         async def adopt(
-            mns: Annotated[list[str] | None, Body(embed=True)] = None, x_offsite_person: Annotated[str, Header()] = "system"
+            mns: Annotated[list[str] | None, Body(embed=True)] = None, x_offsite_person: Annotated[str, Header()] = ""
         ) -> dict[str, Any]:
             """Adopt the devices named, or all that are held."""
             try:
-                return {"adopted": await self.adopt(mns, x_offsite_person)}
+                return {"adopted": await self.adopt(mns, unquote(x_offsite_person) or None)}
             except Refused as refused:
                 raise HTTPException(409, str(refused)) from refused
 
         @router.post("/{mn}/commands/{cn}")
-        async def command(mn: str, cn: str, params: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
+        async def command(
+            mn: str, cn: str, params: Annotated[dict[str, Any], Body()], x_offsite_person: Annotated[str, Header()] = ""
+        ) -> dict[str, Any]:
             """Give a device one command of the standard and return its outcome."""
             try:
-                outcome = await self._product.gateway.ask(mn, cn, params)
+                return await self.command(mn, cn, params, unquote(x_offsite_person) or None)
             except ValueError as fault:
                 raise HTTPException(422, str(fault)) from fault
-            return {"qn_rtn": outcome.qn_rtn, "exe_rtn": outcome.exe_rtn, "fault": outcome.fault or None}
+            except Refused as refused:
+                raise HTTPException(403, str(refused)) from refused
 
         return router

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from console.app import create_app
 from offsite import books, repair
 from offsite.devices import Devices
 from offsite.intake import Intake, decode
-from offsite.registered import load_current, put_current
+from offsite.registered import held, load_current, put_current
 from offsite.settings import Settings
 from streams import registry as registries
 from streams.engine import registry_record, tick_record
@@ -182,6 +183,11 @@ class Product:
             self.desk.project(outputs, outputs[-1][0])
         return len(outputs)
 
+    def _held(self) -> Counter[str]:
+        """Count what the log holds of devices and sites that nobody has registered."""
+        known = self.registry
+        return Counter(r.key for r in held(self.log) if r.key not in known.by_mn and known.site(r.key) is None)
+
     async def desk_time(self) -> None:
         """Let time act on the desk: shelves that end, answers that are overdue."""
         while True:
@@ -209,7 +215,11 @@ class Product:
         if settings.tls_port >= 0:
             self.ports.tls = await self.gateway.listen(settings.host, settings.tls_port, tls=_tls(settings))
         await self.serve_http()
-        tasks = [asyncio.ensure_future(job) for job in (self.ticks(), self.project(), self.desk_time(), self.old_log(), repair.look(self))]
+        self.intake.held.update(await asyncio.to_thread(self._held))
+        tasks = [
+            asyncio.ensure_future(job)
+            for job in (self.ticks(), self.project(), self.desk_time(), self.old_log(), repair.look(self))
+        ]
         ready(self.ports)
         waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(stop.wait()), self.gateway.lost, *tasks]
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -73,4 +73,6 @@ def open_embedded(data: Path, log: Log, plan: Plan, *, durable: bool = True) -> 
     """Open the judge of `data`, restored to its last durable step."""
     store = StateStore(data / "state.sqlite", durable=durable)
     engine = Engine(plan, restore=store.chunks(), load_seen=store.load_seen)
-    return Embedded(log, store, engine, history.History(data, store))
+    kept = history.History(data, store)
+    kept.flush()  # a crash between writing files and forgetting their rows is put right here
+    return Embedded(log, store, engine, kept)

@@ -145,7 +145,8 @@ class History:
 
     def rows(self, kind: str, site: str | None = None) -> Iterator[dict[str, Any]]:
         """Yield all rows of a kind, oldest first."""
-        order = "time" if kind == READINGS else "start" if kind == WINDOWS else "offset"
+        first = "time" if kind == READINGS else "start" if kind == WINDOWS else "offset"
+        order = ", ".join(f'"{column}"' for column in dict.fromkeys([first, *SORT[kind]]))
         where = "WHERE site = ?" if site else ""
         sql = f"SELECT * FROM (SELECT * FROM {{files}} UNION ALL BY NAME SELECT * FROM pending) {where} ORDER BY {order}"  # noqa: S608 - words of ours
         for batch in self._query(kind, sql, [site] if site else []).to_batches(max_chunksize=10_000):

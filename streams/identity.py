@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 
 CST = timezone(timedelta(hours=8), "CST")
 """China Standard Time, the zone of the HJ 212 wire and of every page."""
@@ -20,6 +21,7 @@ def content_id(*parts: str | int) -> str:
     return hashlib.sha256(text.encode()).digest()[:16].hex()
 
 
+@lru_cache(maxsize=65_536)
 def rfc3339(ms: int | None) -> str | None:
     """Write int64 ms UTC as RFC 3339 with the China offset, None as None.
 

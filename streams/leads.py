@@ -86,9 +86,7 @@ def _window(rule: LeadRule, windows: list[Window], point: str, opened: int) -> W
     return windows[-1]
 
 
-def _body(
-    plan: Plan, rule: LeadRule, window: Window, site: str, medium: str, windows: Iterable[Window]
-) -> dict[str, Any] | None:
+def _body(plan: Plan, rule: LeadRule, window: Window, site: str, medium: str, windows: Iterable[Window]) -> dict[str, Any] | None:
     """Write the lead, or None while too few families agree or nothing about it changed."""
     best: dict[str, float] = {}
     for evidence in window.alerts.values():

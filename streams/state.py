@@ -147,7 +147,9 @@ class State:
         if chunk.kind == "slab" and isinstance(body, bytes) and chunk.name in self.slabs:
             self.slabs[chunk.name].load(chunk.number, body)
         elif chunk.kind == "episode" and isinstance(body, dict) and chunk.name in self.episodes:
-            figures: dict[str, Any] = {name: math.nan if value is None else value for name, value in body.items()}  # JSON has no NaN
+            figures: dict[str, Any] = {
+                name: math.nan if value is None else value for name, value in body.items()
+            }  # JSON has no NaN
             self.episodes[chunk.name][chunk.number] = Episode(**figures)
         elif chunk.kind == "windows" and isinstance(body, list):
             self.windows[chunk.name] = [Window.from_json(w) for w in body]

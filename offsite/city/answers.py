@@ -83,8 +83,11 @@ class Logger:
         count = (min(end, now - step) - first) // step + 1
         if count < 1 or (cn == MINUTE and outlet.profile.hourly_only):
             return []
-        source = HOUR_MS if outlet.profile.hourly_only else TEN_MINUTES_MS
-        block = averaged(self.city.block((outlet,), first, source, count * step // source), step // source)
+        if outlet.profile.hourly_only:
+            block = averaged(self.city.block((outlet,), first, HOUR_MS, count * step // HOUR_MS), step // HOUR_MS)
+        else:
+            minutes = self.city.ten_minutes((outlet,), first, count * step // TEN_MINUTES_MS)
+            block = averaged(minutes, step // TEN_MINUTES_MS)
         block = replace(block, sent=np.ones_like(block.sent))
         sent_at = now + np.arange(len(block.time), dtype=np.int64) * 1000
         return [f.data for f in Renderer().render(block, cn, sent_at, slot=HISTORY_SLOT)]

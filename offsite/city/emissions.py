@@ -157,6 +157,17 @@ def averaged(source: Block, columns: int) -> Block:
     return replace(source, time=time, step_ms=source.step_ms * columns, values=mean, flags=flag, sent=sent)
 
 
+def joined(before: Block, after: Block) -> Block:
+    """Return two neighbouring blocks of the same outlets and step as one."""
+    return replace(
+        before,
+        time=np.concatenate([before.time, after.time]),
+        values=np.concatenate([before.values, after.values], axis=2),
+        flags=np.concatenate([before.flags, after.flags], axis=2),
+        sent=np.concatenate([before.sent, after.sent], axis=1),
+    )
+
+
 def power(meters: Sequence[Meter], sites: dict[str, Site], time: Int, seed: int) -> Float:
     """Return (n, k) active power in kW: production follows load; treatment starts 15 min before it and runs 20 min longer (D-02, D-03)."""
     index = np.array([sites[m.site].index for m in meters], np.int64)

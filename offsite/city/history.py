@@ -17,6 +17,9 @@ from offsite.city.model import TEN_MINUTES_MS, City
 from offsite.city.tables import CST_MS, DAY_MS, HOUR_MS, MINUTE_MS
 from offsite.city.wire import BACKFILL_SLOT, DAY, HOUR, MINUTE, REALTIME, Renderer, WireFrame
 
+POURED = 3
+"""Past days are sent at MinInterval = 30 min (three of the city's ten-minute values in one), so that seven of them pour within a
+minute; live loggers send every ten minutes."""
 DELAY_MS = 5_000
 """How long after the end of a period a logger sends its data."""
 
@@ -50,7 +53,7 @@ def chunk_steps(city: City, renderer: Renderer, begin: int, end: int) -> list[St
     buckets: dict[int, list[WireFrame]] = {t: [] for t in range(begin + TEN_MINUTES_MS, end + 1, TEN_MINUTES_MS)}
     minutes = city.minutes(begin, (end - begin) // HOUR_MS)
     hours = city.hours(begin, (end - begin) // HOUR_MS, minutes)
-    _fill(buckets, renderer, minutes, MINUTE)
+    _fill(buckets, renderer, [averaged(b, POURED) for b in minutes], MINUTE)
     _fill(buckets, renderer, hours, HOUR)
     if end - begin == DAY_MS:
         _fill(buckets, renderer, [averaged(b, 24) for b in hours], DAY)
@@ -105,7 +108,7 @@ def kept_back(city: City, renderer: Renderer, fault: Fault) -> list[WireFrame]:
     for members in city.groups(hourly=False):
         chosen = tuple(o for o in members if o.index in fault.outlets)
         if chosen:
-            minutes = city.block(chosen, first, TEN_MINUTES_MS, hours * 6)
+            minutes = city.ten_minutes(chosen, first, hours * 6)
             out += _refill(renderer, minutes, MINUTE, fault.end, BACKFILL_SLOT)
             out += _refill(renderer, averaged(minutes, 6), HOUR, fault.end, BACKFILL_SLOT + 1)
     return sorted(out, key=lambda f: f.time)

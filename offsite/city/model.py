@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from offsite.city.emissions import Block, averaged, block, power
+from offsite.city.emissions import Block, averaged, block, joined, power
 from offsite.city.faults import Fault, overlay, overlay_power, place, scenario
 from offsite.city.noise import Float, Int
 from offsite.city.plants import Inventory, Outlet, Site, build
@@ -81,9 +81,21 @@ class City:
         """Return the real-time blocks of all outlets that have real-time data."""
         return [self.block(members, start_ms, step_ms, steps) for members in self.groups(hourly=False)]
 
+    def ten_minutes(self, outlets: tuple[Outlet, ...], start_ms: int, count: int) -> Block:
+        """Return 10-minute means of outlets of one profile, `count` from `start_ms` on.
+
+        In live operation they are means of the real-time data that were sent; in the past there were none to walk through.
+        """
+        past = min(count, max(0, -(-(self.live_ms - start_ms) // TEN_MINUTES_MS)))
+        before = self.block(outlets, start_ms, TEN_MINUTES_MS, past)
+        if past == count:
+            return before
+        after = averaged(self.block(outlets, start_ms + past * TEN_MINUTES_MS, MINUTE_MS, (count - past) * 10), 10)
+        return joined(before, after) if past else after
+
     def minutes(self, start_ms: int, hours: int) -> list[Block]:
-        """Return 10-minute means of whole hours, without walking through their real-time data."""
-        return [self.block(members, start_ms, TEN_MINUTES_MS, hours * 6) for members in self.groups(hourly=False)]
+        """Return the 10-minute means of whole hours of all outlets that have them."""
+        return [self.ten_minutes(members, start_ms, hours * 6) for members in self.groups(hourly=False)]
 
     def hours(self, start_ms: int, hours: int, minutes: Sequence[Block]) -> list[Block]:
         """Return hour means: of the 10-minute (or real-time) blocks given, and of the stations that report hourly only."""

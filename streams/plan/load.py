@@ -210,7 +210,9 @@ def _lead(data: Mapping[str, Any], path: str, faults: list[str]) -> LeadRule:
 def _ranges(data: Mapping[str, Any], faults: list[str]) -> dict[str, tuple[float, float]]:
     good: dict[str, tuple[float, float]] = {}
     for factor, pair in data.items():
-        if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(v, (int, float)) for v in pair) and pair[0] < pair[1]):
+        if not (
+            isinstance(pair, list) and len(pair) == 2 and all(isinstance(v, (int, float)) for v in pair) and pair[0] < pair[1]
+        ):
             faults.append(f"ranges.{factor}: must be [low, high] with low below high")
         else:
             good[factor] = (float(pair[0]), float(pair[1]))

@@ -68,7 +68,7 @@ def crash_through(folder: Path, data: Path, traffic: list[Batch], rng: Random) -
     resent = 0
     with SharedClock(folder / "clock") as clock:
         clock.set(traffic[0].now)
-        options = ("--registry", str(folder / "registry"), "--clock", str(folder / "clock"))
+        options = (folder / "stderr.txt", "--registry", str(folder / "registry"), "--clock", str(folder / "clock"))
         product = Product(data, *options)
         try:
             port = product.ready()

@@ -130,7 +130,7 @@ def test_a_running_product_outlives_a_full_disk(tmp_path: Path) -> None:
     with tmpfs(tmp_path / "disk", "24m") as disk, SharedClock(tmp_path / "clock") as clock:
         clock.set(NOW)
         options = ("--registry", str(tmp_path / "registry"), "--clock", str(tmp_path / "clock"))
-        product = Product(disk / "data", *options)
+        product = Product(disk / "data", tmp_path / "stderr.txt", *options)
         try:
             port = product.ready()
             assert deliver(port, [frame(0)]) == []

@@ -23,10 +23,10 @@ PATIENCE = 120.0
 
 
 class Product:
-    """One life of `offsite run` on a data directory; `port` once it is ready."""
+    """One life of `offsite run` on a data directory; what it says on stderr goes to `errors`."""
 
-    def __init__(self, data: Path, *options: str) -> None:
-        self.errors = (data.parent / "stderr.txt").open("ab")
+    def __init__(self, data: Path, errors: Path, *options: str) -> None:
+        self.errors = errors.open("ab")
         arguments = (*COMMAND, "--data", str(data), "--hj212", "0", "--http", "-1", "--desk", "-1", *options)
         self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=self.errors, cwd=ROOT, start_new_session=True)
 

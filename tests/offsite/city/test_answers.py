@@ -8,7 +8,9 @@ from connectors.hj212.commands import build, format_cst, request
 from connectors.hj212.header import parse
 from offsite.city.answers import Logger
 from offsite.city.devices import opened
+from offsite.city.history import live_steps
 from offsite.city.tables import HOUR_MS
+from offsite.city.wire import Renderer
 
 
 @pytest.fixture
@@ -121,3 +123,17 @@ def test_every_device_asks_for_the_time_when_it_connects(full_city):
     hello = [opened(f.removesuffix(b"\r\n")) for f in Logger(full_city, site.outlets, lambda: full_city.live_ms).hello()]
     assert [h.mn for h, _ in hello] == [o.mn for o in site.outlets]
     assert {h.cn for h, _ in hello} == {"1013"}
+
+
+def test_live_history_repeats_what_was_sent(full_city):
+    outlet = next(o for o in full_city.inventory.outlets if o.profile.name == "sewage")
+    sent = {}
+    for step in live_steps(full_city, Renderer(), full_city.live_ms):
+        for frame in step.frames:
+            if frame.outlet == outlet.index and b";CN=2051;" in frame.data:
+                sent[frame.time] = frame.data.split(b"CP=")[1].split(b"&&")[1].decode()
+    times = {"BeginTime": full_city.live_ms - HOUR_MS, "EndTime": full_city.live_ms + HOUR_MS}
+    now = full_city.live_ms + HOUR_MS
+    answer = ask(full_city, outlet, request("2051", times, qn_ms=now, st="32", mn=outlet.mn, version=outlet.version), now)
+    assert len(sent) == 6
+    assert [a for c, a, _ in answer if c == "2051"][-6:] == [sent[t] for t in sorted(sent)]

@@ -9,7 +9,7 @@ import pytest
 
 from connectors.hj212.commands import parse_cst
 from connectors.hj212.header import parse
-from offsite.city.history import DELAY_MS, chunks, live_steps, steps
+from offsite.city.history import DELAY_MS, POURED, chunks, live_steps, steps
 from offsite.city.model import TEN_MINUTES_MS, City
 from offsite.city.tables import CST_MS, DAY_MS, HOUR_MS, MINUTE_MS
 from offsite.city.wire import Renderer
@@ -57,12 +57,12 @@ def test_every_period_is_sent_once_after_its_end(small_city):
     assert [s.now_ms for s in all_steps] == [quiet.start_ms + TEN_MINUTES_MS * k + DELAY_MS for k in range(1, 145)]
     count = Counter()
     for now, frame, header in segments(all_steps):
-        length = {"2051": TEN_MINUTES_MS, "2061": HOUR_MS, "2031": DAY_MS}[header.cn]
+        length = {"2051": POURED * TEN_MINUTES_MS, "2061": HOUR_MS, "2031": DAY_MS}[header.cn]
         assert now == frame.time + length + DELAY_MS
         count[frame.outlet, header.cn] += 1
     for outlet in quiet.inventory.outlets:
         assert count[outlet.index, "2061"] == 24
-        assert count[outlet.index, "2051"] == (0 if outlet.profile.hourly_only else 144)
+        assert count[outlet.index, "2051"] == (0 if outlet.profile.hourly_only else 144 // POURED)
 
 
 def test_a_whole_day_gets_its_day_data(small_city):
