@@ -19,7 +19,7 @@ from cases.people import DEFAULT
 from cases.store import Desk
 from connectors.core import Refused
 from connectors.sqlite_log import SqliteLog
-from offsite.supervisor import RUN_FILE
+from offsite.settings import RUN_FILE
 from streams.store import StateStore
 
 STATE, DESK, ANSWERS, LOG = "state.sqlite", "desk.sqlite", "answers.sqlite", "log"

@@ -20,8 +20,8 @@ from offsite.city.model import City
 from offsite.city.registry import write
 from offsite.city.run import CitySettings
 from offsite.io_process import Ports, Product
-from offsite.settings import Settings
-from offsite.supervisor import RUN_FILE, announce, serve
+from offsite.settings import RUN_FILE, Settings
+from offsite.supervisor import announce, serve
 
 
 @dataclass(frozen=True, slots=True)

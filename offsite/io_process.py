@@ -173,9 +173,18 @@ class Product:
     async def project(self) -> None:
         """Bring the judge's outputs to the desk, in their order, as they come."""
         while True:
-            moved = await asyncio.to_thread(self._project_once)
+            moved = await self._patiently(self._project_once)
             if not moved:
                 await asyncio.sleep(PROJECT_EVERY)
+
+    async def _patiently(self, work: Callable[[], int]) -> int:
+        """Do the desk's work off the loop; while its database is busy or its disk is full, nothing moves and nothing ends."""
+        try:
+            return await asyncio.to_thread(work)
+        except Retry as full:
+            _log.warning("%s", full)
+            await asyncio.sleep(full.after)
+            return 0
 
     def _project_once(self) -> int:
         outputs = self.store.outputs(self.desk.position(), PROJECT_AT_ONCE)
@@ -192,12 +201,14 @@ class Product:
         """Let time act on the desk: shelves that end, answers that are overdue."""
         while True:
             await asyncio.sleep(1.0)
-            await asyncio.to_thread(self.desk.tick)
+            await self._patiently(self.desk.tick)
 
     async def old_log(self) -> None:
         """Drop log files older than 14 days: what the judge has read is archived as frames in history, in the same step."""
         while True:
             oldest = day_of(self.clock() - LOG_DAYS * DAY)
+            for unread in self.log.read(self.store.position(), 1):
+                oldest = min(oldest, day_of(unread.arrived))  # a judge that was stopped for long has not read it yet
             if self.log.first() < self.store.position():
                 for path in await asyncio.to_thread(self.log.drop_before, oldest):
                     _log.info("dropped %s: archived and older than %d days", path, LOG_DAYS)

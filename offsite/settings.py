@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 PREFIX = "OFFSITE_"
+RUN_FILE = "run.json"
+"""The note a running product leaves in its data directory: its process and its open ports."""
 
 
 class SettingsFaults(Exception):

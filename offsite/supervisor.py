@@ -6,6 +6,7 @@ Settings enter; the exit code leaves. The first line on stdout once all ports ar
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -16,9 +17,8 @@ from collections.abc import Callable
 from connectors.core import Clock, ConnectorError
 from connectors.process import prepare_io_process
 from offsite.io_process import Ports, Product
-from offsite.settings import Settings
+from offsite.settings import RUN_FILE, Settings
 
-RUN_FILE = "run.json"
 RESTART = 1.0
 """Seconds before a judge that died is started again."""
 
@@ -51,8 +51,14 @@ async def judge(settings: Settings, stop: asyncio.Event) -> None:
             child.terminate()
             await ended
         elif not stop.is_set():
-            print(f"the judge ended with {ended.result()}; it starts again in {RESTART:g} s and loses nothing", file=sys.stderr)  # noqa: T201
+            _say(f"the judge ended with {ended.result()}; it starts again in {RESTART:g} s and loses nothing")
             await asyncio.sleep(RESTART)
+
+
+def _say(text: str) -> None:
+    """Tell the operator on stderr; where that is a file on a full disk, judging goes on without words."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 async def serve(settings: Settings, ready: Callable[[Ports, Product], None], stop: asyncio.Event | None = None) -> None:

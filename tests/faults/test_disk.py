@@ -28,7 +28,8 @@ from streams.plan import load_plan
 from streams.registry_model import Point, Registry, Site
 from streams.state import Chunk
 from streams.store import StateStore
-from tests.faults.world.product import COMMAND, ROOT, Product, deliver, until
+from tests.conftest import ROOT
+from tests.faults.world.product import COMMAND, Product, deliver, until
 from tests.faults.world.traffic import Sent
 
 pytestmark = pytest.mark.faults
@@ -125,12 +126,12 @@ def tmpfs(folder: Path, size: str) -> Iterator[Path]:
 
 
 def test_a_running_product_outlives_a_full_disk(tmp_path: Path) -> None:
-    """On a real full file system a frame gets silence; once there is space it is taken, without a restart of anything."""
+    """On a full file system, its own messages' included, a frame gets silence; once there is space it is taken, without a restart."""
     registries.save(Registry((Site("S", "S"),), (Point("S", "DA001", "gas", mn=MN),)), tmp_path / "registry")
     with tmpfs(tmp_path / "disk", "24m") as disk, SharedClock(tmp_path / "clock") as clock:
         clock.set(NOW)
         options = ("--registry", str(tmp_path / "registry"), "--clock", str(tmp_path / "clock"))
-        product = Product(disk / "data", tmp_path / "stderr.txt", *options)
+        product = Product(disk / "data", disk / "stderr.txt", *options)
         try:
             port = product.ready()
             assert deliver(port, [frame(0)]) == []
@@ -157,7 +158,7 @@ def test_a_running_product_outlives_a_full_disk(tmp_path: Path) -> None:
 
 def frame(number: int) -> Sent:
     time_ms = NOW - 3_000_000 + number * 5_000
-    items = {"a21026": {"Rtd": 30.0 + number / 10, "Flag": "N"}}
+    items: dict[str, dict[str, float | str]] = {"a21026": {"Rtd": 30.0 + number / 10, "Flag": "N"}}
     body = encode_frame(MN, "2011", time_ms, items, qn_ms=time_ms)
     return Sent(time_ms, body.partition(b"QN=")[2][:17].decode(), MN, body)
 

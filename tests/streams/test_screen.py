@@ -134,7 +134,7 @@ def as_record(kind: str, row, arrived: int) -> Record:
         body = f"site,point,factor,time,period,value,flag\n{site},DA001,{factor},{rfc3339(time)},{period},{value},{flag}\n".encode()
     else:
         names = {"site": site, "point": "DA001", "factor": factor, "time": rfc3339(time), "period": period, "flag": flag}
-        body = orjson.dumps(names)[:-1] + b',"value":' + (value or "oops").encode() + b"}"
+        body = orjson.dumps(names)[:-1] + b',"value":' + (value or ('"oops"' if kind != NDJSON else "oops")).encode() + b"}"
     return Record("emission-monitoring", site, arrived, kind, body)
 
 
