@@ -128,7 +128,7 @@ def _pack(staged: Path, manifest: dict[str, Any], part: Path, told: Told | None)
     text = orjson.dumps(manifest, option=orjson.OPT_INDENT_2)
     with part.open("wb") as raw:
         with (
-            zstandard.ZstdCompressor(level=3).stream_writer(raw, closefd=False) as packed,
+            zstandard.ZstdCompressor(level=3, write_checksum=True).stream_writer(raw, closefd=False) as packed,
             tarfile.open(fileobj=packed, mode="w|") as tar,
         ):
             head = tarfile.TarInfo(MANIFEST)

@@ -14,7 +14,7 @@ import numpy as np
 
 from connectors.hj212.commands import build, format_cst, parse_cst
 from connectors.hj212.header import Header
-from offsite.city.emissions import averaged
+from offsite.city.emissions import Block, averaged
 from offsite.city.model import TEN_MINUTES_MS, City
 from offsite.city.plants import Outlet
 from offsite.city.tables import CST_MS, DAY_MS, HOUR_MS
@@ -77,20 +77,29 @@ class Logger:
     def _span(self, outlet: Outlet, cn: str, begin: int, end: int) -> list[bytes]:
         """Return one outlet's frames whose period starts in [begin, end] and has ended."""
         now = self.clock()
-        step = {MINUTE: TEN_MINUTES_MS, HOUR: HOUR_MS, DAY: DAY_MS}[cn]
-        shift = CST_MS if cn == DAY else 0
-        first = -(-(begin + shift) // step) * step - shift
-        count = (min(end, now - step) - first) // step + 1
-        if count < 1 or (cn == MINUTE and outlet.profile.hourly_only):
+        frames: list[bytes] = []
+        for block in self._kept(outlet, cn, begin, min(end, now)):
+            wanted = (block.time >= begin) & (block.time <= end) & (block.time + block.step_ms <= now)
+            asked = replace(block, sent=np.broadcast_to(wanted, block.sent.shape))
+            sent_at = now + (block.time - begin) // TEN_MINUTES_MS * 1000
+            frames += [f.data for f in Renderer().render(asked, cn, sent_at, slot=HISTORY_SLOT)]
+        return frames
+
+    def _kept(self, outlet: Outlet, cn: str, begin: int, end: int) -> list[Block]:
+        """Return the logger's blocks that cover [begin, end], in whole hours or days."""
+        whole = DAY_MS if cn == DAY else HOUR_MS
+        first = (begin + CST_MS) // whole * whole - CST_MS
+        hours = ((end - first) // whole + 1) * whole // HOUR_MS
+        if hours < 1:
             return []
-        if outlet.profile.hourly_only:
-            block = averaged(self.city.block((outlet,), first, HOUR_MS, count * step // HOUR_MS), step // HOUR_MS)
-        else:
-            minutes = self.city.ten_minutes((outlet,), first, count * step // TEN_MINUTES_MS)
-            block = averaged(minutes, step // TEN_MINUTES_MS)
-        block = replace(block, sent=np.ones_like(block.sent))
-        sent_at = now + np.arange(len(block.time), dtype=np.int64) * 1000
-        return [f.data for f in Renderer().render(block, cn, sent_at, slot=HISTORY_SLOT)]
+        if cn == MINUTE:
+            return [] if outlet.profile.hourly_only else self.city.minute_data((outlet,), first, hours)
+        hourly = (
+            self.city.block((outlet,), first, HOUR_MS, hours)
+            if outlet.profile.hourly_only
+            else averaged(self.city.ten_minutes((outlet,), first, hours * 6), 6)
+        )
+        return [averaged(hourly, whole // HOUR_MS)]
 
     def _retained_sample(self, header: Header) -> bytes:
         now = self.clock()

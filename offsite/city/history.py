@@ -9,17 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from offsite.city.emissions import Block, averaged
 from offsite.city.faults import Fault
-from offsite.city.model import TEN_MINUTES_MS, City
+from offsite.city.model import POURED, TEN_MINUTES_MS, City
+from offsite.city.noise import Int
 from offsite.city.tables import CST_MS, DAY_MS, HOUR_MS, MINUTE_MS
 from offsite.city.wire import BACKFILL_SLOT, DAY, HOUR, MINUTE, REALTIME, Renderer, WireFrame
 
-POURED = 3
-"""Past days are sent at MinInterval = 30 min (three of the city's ten-minute values in one), so that seven of them pour within a
-minute; live loggers send every ten minutes."""
 DELAY_MS = 5_000
 """How long after the end of a period a logger sends its data."""
 
@@ -101,19 +97,20 @@ def backlog(city: City, renderer: Renderer, begin: int, end: int) -> Iterator[tu
 
 
 def kept_back(city: City, renderer: Renderer, fault: Fault) -> list[WireFrame]:
-    """Return the 10-minute and hour frames that an outage kept back, oldest first, each under its own QN."""
+    """Return the minute and hour frames that an outage kept back, oldest first, each under its own QN."""
     first = fault.start // HOUR_MS * HOUR_MS
     hours = -(-(fault.end - first) // HOUR_MS)
     out: list[WireFrame] = []
     for members in city.groups(hourly=False):
         chosen = tuple(o for o in members if o.index in fault.outlets)
         if chosen:
-            minutes = city.ten_minutes(chosen, first, hours * 6)
-            out += _refill(renderer, minutes, MINUTE, fault.end, BACKFILL_SLOT)
-            out += _refill(renderer, averaged(minutes, 6), HOUR, fault.end, BACKFILL_SLOT + 1)
+            hour_data = averaged(city.ten_minutes(chosen, first, hours * 6), 6)
+            for block in city.minute_data(chosen, first, hours):
+                out += renderer.render(block, MINUTE, _moments(block, fault.end, first), refill=True, slot=BACKFILL_SLOT)
+            out += renderer.render(hour_data, HOUR, _moments(hour_data, fault.end, first), refill=True, slot=BACKFILL_SLOT + 1)
     return sorted(out, key=lambda f: f.time)
 
 
-def _refill(renderer: Renderer, block: Block, cn: str, moment: int, slot: int) -> list[WireFrame]:
-    sent_at = moment + DELAY_MS + np.arange(1, len(block.time) + 1, dtype=np.int64) * 1000
-    return renderer.render(block, cn, sent_at, refill=True, slot=slot)
+def _moments(block: Block, moment: int, first: int) -> Int:
+    """Return when each kept-back column is sent: a second further for each ten minutes, so that no QN comes twice."""
+    return moment + DELAY_MS + (block.time - first) // TEN_MINUTES_MS * 1000

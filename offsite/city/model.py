@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from offsite.city.tables import DAY_MS, HOUR_MS, MINUTE_MS, PROFILES
 START_MS = int(datetime(2026, 11, 16, 1, 0, tzinfo=UTC).timestamp() * 1000)
 """2026-11-16 09:00 China Standard Time: with seven days of history, live operation begins on a Monday morning."""
 TEN_MINUTES_MS = 10 * MINUTE_MS
+POURED = 3
+"""Past days are sent at MinInterval = 30 min (three of the city's ten-minute values in one), so that seven of them pour within a
+minute; live loggers send every ten minutes."""
 
 
 @dataclass(frozen=True)
@@ -82,20 +86,25 @@ class City:
         return [self.block(members, start_ms, step_ms, steps) for members in self.groups(hourly=False)]
 
     def ten_minutes(self, outlets: tuple[Outlet, ...], start_ms: int, count: int) -> Block:
-        """Return 10-minute means of outlets of one profile, `count` from `start_ms` on.
+        """Return 10-minute means of outlets of one profile, `count` (at least 1) from `start_ms` on.
 
         In live operation they are means of the real-time data that were sent; in the past there were none to walk through.
         """
         past = min(count, max(0, -(-(self.live_ms - start_ms) // TEN_MINUTES_MS)))
-        before = self.block(outlets, start_ms, TEN_MINUTES_MS, past)
-        if past == count:
-            return before
-        after = averaged(self.block(outlets, start_ms + past * TEN_MINUTES_MS, MINUTE_MS, (count - past) * 10), 10)
-        return joined(before, after) if past else after
+        live = start_ms + past * TEN_MINUTES_MS
+        parts = [self.block(outlets, start_ms, TEN_MINUTES_MS, past)] if past else []
+        parts += [averaged(self.block(outlets, live, MINUTE_MS, (count - past) * 10), 10)] if count > past else []
+        return reduce(joined, parts)
 
     def minutes(self, start_ms: int, hours: int) -> list[Block]:
         """Return the 10-minute means of whole hours of all outlets that have them."""
         return [self.ten_minutes(members, start_ms, hours * 6) for members in self.groups(hourly=False)]
+
+    def minute_data(self, outlets: tuple[Outlet, ...], start_ms: int, hours: int) -> list[Block]:
+        """Return what loggers send as minute data (CN 2051) of whole hours: 30-minute means of the past, 10-minute means live."""
+        past = min(hours, max(0, (self.live_ms - start_ms) // HOUR_MS))
+        spans = ((start_ms, past, POURED), (start_ms + past * HOUR_MS, hours - past, 1))
+        return [averaged(self.ten_minutes(outlets, begin, count * 6), columns) for begin, count, columns in spans if count]
 
     def hours(self, start_ms: int, hours: int, minutes: Sequence[Block]) -> list[Block]:
         """Return hour means: of the 10-minute (or real-time) blocks given, and of the stations that report hourly only."""

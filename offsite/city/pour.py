@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from offsite.city.api import Api
 from offsite.city.clock import SharedClock
 from offsite.city.devices import Uplink
-from offsite.city.history import Step, chunk_steps, chunks
+from offsite.city.history import POURED, Step, chunk_steps, chunks
 from offsite.city.model import TEN_MINUTES_MS, City
 from offsite.city.reports import events, power_rows
 from offsite.city.wire import Renderer
 
 CONNECTIONS = 16
-_POWER_EVERY = 2
-"""Power of this many steps goes in one request: readings then arrive at most 20 minutes after their time."""
+POURED_MS = POURED * TEN_MINUTES_MS
+"""Power is sent as seldom as minute data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +97,10 @@ class _Reports:
 
     async def due(self, now_ms: int) -> None:
         """Send what is due at `now_ms`."""
-        steps = (now_ms - self.power_from) // TEN_MINUTES_MS
-        if steps >= _POWER_EVERY and self.city.inventory.meters:
-            rows = await asyncio.to_thread(power_rows, self.city, self.power_from, TEN_MINUTES_MS, steps)
-            self.power_from += steps * TEN_MINUTES_MS
+        steps = (now_ms - self.power_from) // POURED_MS
+        if steps and self.city.inventory.meters:
+            rows = await asyncio.to_thread(power_rows, self.city, self.power_from, POURED_MS, steps)
+            self.power_from += steps * POURED_MS
             await deliver(self.api, "/api/v1/readings", rows)
         found = events(self.city, self.events_from, now_ms)
         self.events_from = now_ms

@@ -24,7 +24,7 @@ DAY = 24 * HOUR
 
 
 def ms(text: str) -> int:
-    return int(datetime.fromisoformat(text).timestamp() * 1000)
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 T0 = ms("2026-10-12T00:00:00+08:00")

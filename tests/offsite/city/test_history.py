@@ -9,8 +9,8 @@ import pytest
 
 from connectors.hj212.commands import parse_cst
 from connectors.hj212.header import parse
-from offsite.city.history import DELAY_MS, POURED, chunks, live_steps, steps
-from offsite.city.model import TEN_MINUTES_MS, City
+from offsite.city.history import DELAY_MS, chunks, live_steps, steps
+from offsite.city.model import POURED, TEN_MINUTES_MS, City
 from offsite.city.tables import CST_MS, DAY_MS, HOUR_MS, MINUTE_MS
 from offsite.city.wire import Renderer
 
@@ -84,10 +84,25 @@ def test_an_outage_is_silent_and_then_made_good(full_city):
     begin = fault.start // HOUR_MS * HOUR_MS - HOUR_MS
     mine = segments(steps(full_city, begin, begin + 6 * HOUR_MS), fault.outlets[0])
     assert not [now for now, _, _ in mine if fault.start + DELAY_MS <= now < fault.end]
-    late = [f.time for now, f, h in mine if h.cn == "2051" and now > f.time + TEN_MINUTES_MS + DELAY_MS]
-    assert len(late) == (fault.end - fault.start) // TEN_MINUTES_MS
-    for cn, step in (("2051", TEN_MINUTES_MS), ("2061", HOUR_MS)):
+    poured = POURED * TEN_MINUTES_MS
+    poured = POURED * TEN_MINUTES_MS
+    late = [f.time for now, f, h in mine if h.cn == "2051" and now > f.time + poured + DELAY_MS]
+    assert len(late) == (fault.end - fault.start) // poured
+    for cn, step in (("2051", poured), ("2061", HOUR_MS)):
         assert sorted(f.time for _, f, h in mine if h.cn == cn) == list(range(begin, begin + 6 * HOUR_MS, step))
+
+
+def test_a_live_outage_is_made_good_in_ten_minutes(full_city):
+    fault = next(f for f in full_city.faults if f.id == "outage-live")
+    hours = [live_steps(full_city, Renderer(), full_city.live_ms + k * HOUR_MS) for k in range(2)]
+    mine = [x for hour in hours for x in segments(hour, fault.outlets[0])]
+    for cn, step in (("2051", TEN_MINUTES_MS), ("2061", HOUR_MS)):
+        times = list(range(full_city.live_ms, full_city.live_ms + 2 * HOUR_MS, step))
+        assert sorted(f.time for _, f, h in mine if h.cn == cn) == times
+    quiet = [now for now, _, _ in mine if fault.start + DELAY_MS <= now < fault.end - MINUTE_MS]  # a real-time value a step off
+    assert quiet == []
+    keys = [f.key for _, f, _ in mine]
+    assert len(keys) == len(set(keys))
 
 
 def test_an_operator_outage_takes_all_of_the_operator(full_city):
