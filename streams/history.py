@@ -28,7 +28,7 @@ SORT = {READINGS: ["site", "point", "factor", "time"], WINDOWS: ["site", "point"
 SERIES = """
 SELECT time, stat, period, value, flag, quality, revision FROM (SELECT * FROM {files} UNION ALL BY NAME SELECT * FROM pending)
 WHERE site = ? AND point = ? AND factor = ? AND time >= ? AND time < ? AND fate != 'duplicate' AND fate != 'refused'
-ORDER BY time, period, stat, revision
+ORDER BY time, period, stat, revision, arrived, "offset"
 """
 
 

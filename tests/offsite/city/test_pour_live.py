@@ -63,7 +63,7 @@ def test_all_of_history_arrives_in_time(small_city, clock, fake_gateway, serve_w
     assert (seen[-1].share, seen[-1].frames) == (1.0, count)
     assert [p.now_ms for p in seen] == sorted(p.now_ms for p in seen)
     assert clock.now() == seen[-1].now_ms
-    assert len(inbox.rows["readings"]) == 144 * len(small_city.inventory.meters)
+    assert len(inbox.rows["readings"]) == 48 * len(small_city.inventory.meters)
     assert inbox.rows["events"]
     assert inbox.keys == {"Bearer k"}
 
