@@ -37,7 +37,7 @@ def who(tx: Tx, person: str) -> Person:
     """Return the acting person. Raises Refused if the desk does not know them."""
     found = tx.row(sa.select(people).where(people.c.person == person))
     if found is None:
-        raise Refused(f"the desk knows no person {person!r}: import people.csv or add them with `offsite user add`")
+        raise Refused(f"the desk knows no person {person!r}: put them into people.csv of the registry and start `offsite run --registry` with it")
     return Person(found["person"], found["role"], found["name"], found["site"])
 
 

@@ -89,10 +89,9 @@ def _held(data: Path) -> list[dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     with open_log(data) as log:
         for record in registered.held(log):
-            if record.key not in registry.by_mn and registry.site(record.key) is None:
-                row = rows.setdefault(record.key, _row(record.key))
-                row["held"] += 1
-                row["last_seen"] = rfc3339(record.arrived)
+            row = rows.setdefault(record.key, _row(record.key, known=record.key in registry.by_mn))
+            row["held"] += 1
+            row["last_seen"] = rfc3339(record.arrived)
     return list(rows.values())
 
 

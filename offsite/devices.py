@@ -97,8 +97,16 @@ class Devices:
         """Register held devices and drive their frames again; returns MN → frames, once they are durable."""
         product = self._product
         person = await asyncio.to_thread(actor, product.desk, by)
-        found = await asyncio.to_thread(registered.adopt, product.settings.data, product.log, product.clock(), mns)
-        product.reload()
+        found: dict[str, int] = {}
+        wanted = mns
+        while True:
+            more = await asyncio.to_thread(registered.adopt, product.settings.data, product.log, product.clock(), wanted)
+            product.reload()
+            found = {mn: found.get(mn, 0) + more.get(mn, 0) for mn in sorted(found.keys() | more.keys())}
+            late = {r.key for r in await asyncio.to_thread(registered.held, product.log, set(found))}
+            if not late:
+                break
+            wanted = sorted(late)  # what the gateway held until it knew
         for mn in found:
             product.intake.held.pop(mn, None)
         await asyncio.to_thread(product.desk.record, person, "device.adopt", f"{len(found)} devices", {"records": found})

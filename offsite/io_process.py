@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 import uvicorn
 
 from cases.people import DEFAULT
 from cases.store import Desk
-from connectors.core import Clock, Lost, Retry
+from connectors.core import JSON, Clock, Lost, Record, Retry
 from connectors.hj212.server import Gateway
 from connectors.http import Scope, ingest_app
 from connectors.http_keys import AnswerBook
@@ -32,7 +33,7 @@ from offsite.intake import Intake, decode
 from offsite.registered import held, load_current, put_current
 from offsite.settings import Settings
 from streams import registry as registries
-from streams.engine import registry_record, tick_record
+from streams.engine import CONTEXT, registry_record, tick_record
 from streams.history import History
 from streams.plan.load import HOUR, MINUTE
 from streams.store import StateStore
@@ -44,6 +45,7 @@ PROJECT_AT_ONCE = 500
 DAY = 24 * HOUR
 LOG_DAYS = 14
 DROP_EVERY = 3600.0
+TELL_EVERY = 0.5
 _log = logging.getLogger("offsite")
 
 
@@ -194,14 +196,23 @@ class Product:
 
     def _held(self) -> Counter[str]:
         """Count what the log holds of devices and sites that nobody has registered."""
-        known = self.registry
-        return Counter(r.key for r in held(self.log) if r.key not in known.by_mn and known.site(r.key) is None)
+        return Counter(r.key for r in held(self.log))
 
     async def desk_time(self) -> None:
         """Let time act on the desk: shelves that end, answers that are overdue."""
         while True:
             await asyncio.sleep(1.0)
             await self._patiently(self.desk.tick)
+
+    async def tell_judge(self) -> None:
+        """Carry what people decided to the log as `context`; a message is dropped once it is durable there."""
+        while True:
+            await asyncio.sleep(TELL_EVERY)
+            for message in await asyncio.to_thread(self.desk.outgoing):
+                body = orjson.dumps({"kind": message["kind"], "site": message["site"], "at": message["at"], "body": message["body"]})
+                with contextlib.suppress(Retry):  # the log is behind: the message waits in the outbox
+                    await self.writer.append(Record(CONTEXT, message["site"] or "", -1, JSON, body))
+                    await asyncio.to_thread(self.desk.sent, message["id"])
 
     async def old_log(self) -> None:
         """Drop log files older than 14 days: what the judge has read is archived as frames in history, in the same step."""
@@ -229,7 +240,7 @@ class Product:
         self.intake.held.update(await asyncio.to_thread(self._held))
         tasks = [
             asyncio.ensure_future(job)
-            for job in (self.ticks(), self.project(), self.desk_time(), self.old_log(), repair.look(self))
+            for job in (self.ticks(), self.project(), self.desk_time(), self.tell_judge(), self.old_log(), repair.look(self))
         ]
         ready(self.ports)
         waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(stop.wait()), self.gateway.lost, *tasks]

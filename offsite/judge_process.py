@@ -1,6 +1,6 @@
 """The judge process: the embedded runtime on one data directory, until told to stop or until the parent is gone.
 
-Run as `python -m offsite.judge_process DATA [--plan FILE] [--clock FILE]`. It touches no socket. Any fault ends it uncommitted; the supervisor
+Run as `python -m offsite.judge_process DATA [PLAN]`. It touches no socket and reads no clock. Any fault ends it uncommitted; the supervisor
 starts it again, and it takes up where its last durable step left off.
 """
 

@@ -6,11 +6,11 @@ device adds it and drives its held frames again, in one append: all of it is dur
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import orjson
 
 from connectors.core import HJ212, Log, Record, Refused
 from connectors.hj212.header import HeaderError, parse
@@ -18,7 +18,7 @@ from streams import registry as registries
 from streams.codecs.hj212 import Hj212Decoder
 from streams.codecs.hj212_names import medium
 from streams.codecs.readings import decode_readings
-from streams.engine import HELD, REDRIVEN, registry_record
+from streams.engine import CONTEXT, HELD, REDRIVEN, registry_record
 from streams.model import SeriesTable
 from streams.registry_model import INFERRED_POINT, Point, Registry, Site
 
@@ -60,46 +60,52 @@ def place_of(registry: Registry, mn: str, st: str) -> tuple[str, str] | None:
     return found[0], TOPICS.get(point.medium if point else wanted, "sensor-readings")
 
 
-def held(log: Log, keys: set[str] | None = None, topic: str = HELD) -> Iterator[Record]:
-    """Yield the held records of the given MNs or sites (None: of all), oldest first."""
+def held(log: Log, keys: set[str] | None = None) -> list[Record]:
+    """Return what is held of the given MNs or sites (None: of all) and was not driven again, oldest first."""
+    waiting: dict[str, list[Record]] = {}
     start, end = 0, log.end()
     while start < end:
         records = log.read(start, CHUNK)
         if not records:
-            return
-        yield from (r for r in records if r.topic == topic and (keys is None or r.key in keys))
+            break
+        for record in records:
+            if record.topic == HELD and (keys is None or record.key in keys):
+                waiting.setdefault(record.key, []).append(record)
+            elif record.topic == CONTEXT and b'"adopted"' in record.body:
+                for key in orjson.loads(record.body)["adopted"]:
+                    waiting.pop(key, None)
         start = records[-1].offset + 1
+    return sorted((r for records in waiting.values() for r in records), key=lambda r: r.offset)
 
 
 def adopt(data: Path, log: Log, now: int, keys: Iterable[str] | None) -> dict[str, int]:
     """Register held devices (None: all of them) under their own name and drive what they sent again.
 
-    Returns MN → records driven again. Raises Refused for an MN that has sent nothing or is registered already.
+    A device that the registry has meanwhile got a place for goes to that place. Returns MN → records driven again. Raises
+    Refused for an MN of which nothing is held.
     """
     registry = load_current(data)
     wanted = None if keys is None else set(keys)
-    for key in sorted(wanted or ()):
-        if key in registry.by_mn:
-            raise Refused(f"{key} is registered already; `offsite device list` shows where")
-    records = [r for r in held(log, wanted) if r.key not in registry.by_mn and registry.site(r.key) is None]
+    records = held(log, wanted)
     found = {r.key for r in records}
     missing = (wanted or set()) - found
     if missing:
-        raise Refused(f"{', '.join(sorted(missing))} has sent nothing that is held; `offsite device list` shows who has")
-    grown = merged(registry, _inferred(records))
-    again = [
-        replace(r, topic=_topic(grown, r), content_type=REDRIVEN if r.content_type == HJ212 else r.content_type, offset=-1)
-        for r in records
-    ]
+        raise Refused(f"nothing is held of {', '.join(sorted(missing))}; `offsite device list` shows of whom something is")
+    strangers = [r for r in records if r.key not in registry.by_mn and registry.site(r.key) is None]
+    grown = merged(registry, _inferred(strangers))
+    again = [_driven_again(grown, r) for r in records]
     if again:
-        log.append([registry_record(grown, now), *again])
+        log.append([registry_record(grown, now, sorted(found)), *again])
         put_current(data, grown)
-    return {key: sum(r.key == key for r in again) for key in sorted(found)}
+    return {key: sum(r.key == key for r in records) for key in sorted(found)}
 
 
-def _topic(registry: Registry, record: Record) -> str:
-    place = place_of(registry, record.key, "31")
-    return place[1] if place else "sensor-readings"
+def _driven_again(registry: Registry, record: Record) -> Record:
+    """Return a held record under its site and topic; it keeps its log time."""
+    place = place_of(registry, record.key, _st(record.body)) if record.content_type == HJ212 else None
+    site, topic = place or (record.key, "sensor-readings")
+    kind = REDRIVEN if record.content_type == HJ212 else record.content_type
+    return Record(topic, site, record.arrived, kind, record.body)
 
 
 def _inferred(records: Iterable[Record]) -> Registry:

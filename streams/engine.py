@@ -167,6 +167,8 @@ class Engine:
         judged.outputs.append(self.advance(decoded, tick))
         if control and control["kind"] == "registry":
             self._take_registry(control["text"])
+        elif control and control["kind"] != "tick":
+            self.state.books[f"context.{control['kind']}"] += 1
 
     def _decode(self, records: list[Record], first: int) -> Decoded:
         """Decode runs of one content type together, in log order; `frame` counts the records of the step."""
@@ -257,6 +259,7 @@ def tick_record(now: int) -> Record:
     return Record(CONTEXT, "", -1, JSON, orjson.dumps({"kind": "tick", "now": now}))
 
 
-def registry_record(registry: Registry, now: int) -> Record:
-    """Return the log record that lets a registry hold from its offset on."""
-    return Record(CONTEXT, "", now, JSON, orjson.dumps({"kind": "registry", "text": registries.to_json(registry)}))
+def registry_record(registry: Registry, now: int, adopted: Sequence[str] = ()) -> Record:
+    """Return the log record that lets a registry hold from its offset on; `adopted`: whose held records follow it."""
+    body = {"kind": "registry", "text": registries.to_json(registry)} | ({"adopted": list(adopted)} if adopted else {})
+    return Record(CONTEXT, "", now, JSON, orjson.dumps(body))

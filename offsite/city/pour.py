@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from offsite.city.api import Api
 from offsite.city.clock import SharedClock
 from offsite.city.devices import Uplink
-from offsite.city.history import POURED, Step, chunk_steps, chunks
-from offsite.city.model import TEN_MINUTES_MS, City
+from offsite.city.history import Step, chunk_steps, chunks
+from offsite.city.model import POURED, TEN_MINUTES_MS, City
 from offsite.city.reports import events, power_rows
 from offsite.city.wire import Renderer
 

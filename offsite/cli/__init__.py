@@ -41,19 +41,28 @@ def parser_of(verb: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def parse(given: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line; exits with code 2 and the usage if it is wrong. NAME=VALUE may stand behind an option too."""
+    parser = parser_of(next((a for a in given if a in VERBS), None))
+    args, rest = parser.parse_known_args(given)
+    if rest and hasattr(args, "values") and not any(word.startswith("-") for word in rest):
+        args.values += rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return args
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `offsite`; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    verb = next((a for a in given if a in VERBS), None)
-    parser = parser_of(verb)
-    args = parser.parse_args(given)
+    args = parse(given)
     if args.version:
         from importlib.metadata import version
 
         print(version("offsite"))
         return 0
     if args.verb is None:
-        parser.print_help()
+        parser_of(None).print_help()
         return 2
     module = importlib.import_module(f"offsite.cli.{args.verb.replace('-', '_')}")
     try:

@@ -44,14 +44,18 @@ class Row(NamedTuple):
 Record = Sequence[Row]
 
 
-def rt(minute: float, value: float, *, flag: str = "N", late: float = 0.1, at: str = "S1/DA001/a21026", stat: str = "rtd") -> list[Row]:
+def rt(
+    minute: float, value: float, *, flag: str = "N", late: float = 0.1, at: str = "S1/DA001/a21026", stat: str = "rtd"
+) -> list[Row]:
     """Return the record of a real-time value (with stat avg: of a minute mean) `late` minutes after its time."""
     time = T0 + round(minute * MINUTE)
     period = "realtime" if stat.endswith("rtd") else "minute"
     return [Row(SeriesKey(*at.split("/"), period, stat), time, value, flag, time + round(late * MINUTE))]
 
 
-def own_hour(number: int, value: float, *, flag: str = "N", late: float = 2, at: str = "S1/DA001/a21026", stat: str = "avg") -> list[Row]:
+def own_hour(
+    number: int, value: float, *, flag: str = "N", late: float = 2, at: str = "S1/DA001/a21026", stat: str = "avg"
+) -> list[Row]:
     """Return the record of a device's own hour, `late` minutes after the hour has ended."""
     start = T0 + number * HOUR
     return [Row(SeriesKey(*at.split("/"), "hour", stat), start, value, flag, start + HOUR + round(late * MINUTE))]

@@ -12,10 +12,30 @@ from streams.identity import content_id
 from streams.registry_model import Bounds, Limit, Point, Registry, Site
 from tests.streams.driven import PLAN, T0, Product, clock, ms, outlet, own_day, own_hour, rt
 
-FIELDS = (
-    "id rule family site point factor period level active opened updated closed observed expected limit unit score "
-    "reason_zh reason_en plan folded seq"
-).split()
+FIELDS = [
+    "id",
+    "rule",
+    "family",
+    "site",
+    "point",
+    "factor",
+    "period",
+    "level",
+    "active",
+    "opened",
+    "updated",
+    "closed",
+    "observed",
+    "expected",
+    "limit",
+    "unit",
+    "score",
+    "reason_zh",
+    "reason_en",
+    "plan",
+    "folded",
+    "seq",
+]
 PERMIT = outlet(("a21026", "hour", 100.0), ("a21026", "day", 60.0))
 
 
@@ -31,7 +51,13 @@ def test_all_fields() -> None:
     assert sorted(alert) == sorted(FIELDS)
     assert alert["id"] == content_id("exceed-hour", "S1/DA001/a21026/hour", T0 + 8 * 3_600_000)
     assert (alert["opened"], alert["updated"], alert["closed"]) == (clock(480), clock(542), None)
-    assert (alert["observed"], alert["expected"], alert["limit"], alert["unit"], alert["score"]) == (150.0, 100.0, 100.0, "mg/m³", 1.5)
+    assert (alert["observed"], alert["expected"], alert["limit"], alert["unit"], alert["score"]) == (
+        150.0,
+        100.0,
+        100.0,
+        "mg/m³",
+        1.5,
+    )
     assert alert["reason_zh"] == "二氧化硫 小时均值 150 mg/m³，超过限值 100 mg/m³ 的 1.5 倍（permit）"
     assert "hourly mean 150 mg/m³ is 1.5 times the limit 100 mg/m³ (permit)" in alert["reason_en"]
     assert alert["plan"] == PLAN.hash
@@ -101,7 +127,10 @@ def test_the_limit_told_is_the_one_that_the_peak_was_measured_against() -> None:
 
 def test_a_value_below_a_range_is_told_with_its_lower_bound() -> None:
     ph = Registry(
-        (Site("S1"),), (Point("S1", "DW001", "water", mn="S1"),), (), (Limit("S1", "DW001", "w01001", "hour", Bounds(6.0, 9.0), "-", "permit"),)
+        (Site("S1"),),
+        (Point("S1", "DW001", "water", mn="S1"),),
+        (),
+        (Limit("S1", "DW001", "w01001", "hour", Bounds(6.0, 9.0), "-", "permit"),),
     )
     at = "S1/DW001/w01001"
     [low] = told(own_hour(8, 5.0, at=at), registry=ph)
@@ -147,7 +176,13 @@ def test_a_constant_value() -> None:
 
 def test_a_minute_mean_is_judged_where_no_real_time_value_comes_and_only_there() -> None:
     product = Product(outlet())
-    product.feed([[*rt(m, 50.0, at=f"S1/{p}/a21026", stat="avg"), *(rt(m, 50.0) if p == "DA001" else [])] for m in range(70) for p in ("DA001", "DA002")])
+    product.feed(
+        [
+            [*rt(m, 50.0, at=f"S1/{p}/a21026", stat="avg"), *(rt(m, 50.0) if p == "DA001" else [])]
+            for m in range(70)
+            for p in ("DA001", "DA002")
+        ]
+    )
     assert [(a["point"], a["period"]) for a in product.said()] == [("DA001", "realtime"), ("DA002", "minute")]
 
 

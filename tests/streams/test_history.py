@@ -88,7 +88,9 @@ def test_moving_to_files_changes_no_answer_and_happens_once(store: StateStore, t
     assert kept.flush() == 0
 
 
-def test_a_crash_between_file_and_store_doubles_nothing(store: StateStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_between_file_and_store_doubles_nothing(
+    store: StateStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = made(store, tmp_path)
     before = sorted(map(repr, kept.rows(history.READINGS)))
     with monkeypatch.context() as m:

@@ -22,7 +22,19 @@ def test_chinese_is_hashed_as_utf8() -> None:
 
 
 def test_parts_do_not_run_together() -> None:
-    assert len({content_id("ab", "c"), content_id("a", "bc"), content_id("abc"), content_id("a", "b", "c"), content_id("1"), content_id(1)}) == 6
+    assert (
+        len(
+            {
+                content_id("ab", "c"),
+                content_id("a", "bc"),
+                content_id("abc"),
+                content_id("a", "b", "c"),
+                content_id("1"),
+                content_id(1),
+            }
+        )
+        == 6
+    )
 
 
 @pytest.mark.parametrize(

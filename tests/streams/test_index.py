@@ -92,10 +92,30 @@ ANY = st.builds(
     st.sampled_from(PERIODS),
     st.sampled_from(STATS),
 )
-COLUMNS = (
-    "site point channel cell role period low high cell_channel cell_site cell_role floor channel_point channel_site point_site point_o2 "
-    "point_flow base_o2 is_water convertible cell_flow cell_interval"
-).split()
+COLUMNS = [
+    "site",
+    "point",
+    "channel",
+    "cell",
+    "role",
+    "period",
+    "low",
+    "high",
+    "cell_channel",
+    "cell_site",
+    "cell_role",
+    "floor",
+    "channel_point",
+    "channel_site",
+    "point_site",
+    "point_o2",
+    "point_flow",
+    "base_o2",
+    "is_water",
+    "convertible",
+    "cell_flow",
+    "cell_interval",
+]
 
 
 @given(st.lists(ANY, unique=True, max_size=25), st.lists(st.integers(0, 25), max_size=4))

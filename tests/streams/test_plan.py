@@ -46,7 +46,7 @@ def test_the_packaged_plan_is_pinned_by_its_hash() -> None:
 
 
 def test_every_rule_names_a_detector_of_its_family_and_words_that_can_be_filled() -> None:
-    words = dict.fromkeys("factor observed expected limit unit multiple source minutes last".split(), "x")
+    words = dict.fromkeys(["factor", "observed", "expected", "limit", "unit", "multiple", "source", "minutes", "last"], "x")
     for rule in PLAN.rules:
         detector = CATALOG[rule.detector]
         assert detector.family == rule.family, rule.id
@@ -111,9 +111,7 @@ def test_a_plan_that_is_no_toml_says_so(tmp_path: Path) -> None:
     assert fault
 
 
-@pytest.mark.parametrize(
-    ("factor", "minutes"), [("a21026", 60), ("w01018", 720), ("a01014", 1440), ("a01012", 60)]
-)
+@pytest.mark.parametrize(("factor", "minutes"), [("a21026", 60), ("w01018", 720), ("a01014", 1440), ("a01012", 60)])
 def test_the_longest_prefix_decides_a_window(factor: str, minutes: float) -> None:
     assert PLAN.rule("constant").window(factor) == minutes
 

@@ -22,7 +22,9 @@ KEYS = {site: SeriesKey(site, "DA001", "a21026", "realtime", "rtd") for site in 
 YEAR_2040 = T0 + 14 * 365 * 24 * HOUR
 
 
-def stamped(rows: Iterable[tuple[str, int]], *, time: LogTime | None = None, state: State | None = None, frames: list[int] | None = None):
+def stamped(
+    rows: Iterable[tuple[str, int]], *, time: LogTime | None = None, state: State | None = None, frames: list[int] | None = None
+):
     """Stamp rows (site, ms after T0), one record each; return the readings."""
     rows = list(rows)
     state = state or State(PLAN)
@@ -49,7 +51,12 @@ def test_a_site_s_clock_begins_at_the_middle_of_its_first_three() -> None:
 def test_a_jump_counts_once_three_in_a_row_lie_beyond_it() -> None:
     far = HOUR + 1
     assert arrivals(("S1", 0), ("S1", 0), ("S1", far), ("S1", far + 5), ("S1", 10)) == [0, 0, 0, 0, 10]
-    assert arrivals(*[("S1", 0)] * 3, ("S1", far + 9), ("S1", far + 5), ("S1", far + 20), ("S1", far + 21))[3:] == [0, 0, far + 5, far + 21]
+    assert arrivals(*[("S1", 0)] * 3, ("S1", far + 9), ("S1", far + 5), ("S1", far + 20), ("S1", far + 21))[3:] == [
+        0,
+        0,
+        far + 5,
+        far + 21,
+    ]
 
 
 def test_an_hour_ahead_is_no_jump() -> None:
@@ -105,4 +112,4 @@ def test_log_time_never_runs_back_and_a_later_cut_changes_nothing(rows: list[tup
     time, state = LogTime(), State(PLAN)
     stamped(warm, time=time, state=state)
     parts = [stamped(part, time=time, state=state).arrived.tolist() for part in (rows[:cut], rows[cut:])]
-    assert sum(parts, []) == stamped([*warm, *rows]).arrived.tolist()[6:]
+    assert [*parts[0], *parts[1]] == stamped([*warm, *rows]).arrived.tolist()[6:]

@@ -48,7 +48,9 @@ def test_broken_clocks(text: str, fate: str) -> None:
 
 def test_a_refused_time_moves_nothing() -> None:
     product = Product()
-    product.feed([rt(0, 50.0), [Row(rt(0, 1.0)[0].key, ms("2040-01-01T00:00:00+08:00"), 50.0, "N", T0 + MINUTE)], rt(2, 51.0)], tick=95)
+    product.feed(
+        [rt(0, 50.0), [Row(rt(0, 1.0)[0].key, ms("2040-01-01T00:00:00+08:00"), 50.0, "N", T0 + MINUTE)], rt(2, 51.0)], tick=95
+    )
     assert product.books["accepted"] == 2
     assert len(product.windows("hour")) == 1
 
@@ -111,7 +113,9 @@ TIMES = st.one_of(
     st.integers(T0 - 3 * HOUR, T0 + 3 * HOUR),
     st.sampled_from([0, -1, ms("1970-01-01T00:00:00+08:00"), ms("2040-01-01T00:00:00+08:00"), T0, T0 + MINUTE]),
 )
-NUMBERS = st.sampled_from(["50", "50", "51.5", "1e400", "-1e400", "1e308", "-0", "NaN", "null", '"12"', "", "[]", "1e-400", "999999999999"])
+NUMBERS = st.sampled_from(
+    ["50", "50", "51.5", "1e400", "-1e400", "1e308", "-0", "NaN", "null", '"12"', "", "[]", "1e-400", "999999999999"]
+)
 HOSTILE = st.tuples(
     st.sampled_from(["S1", "S2", "", "S/1"]),
     st.sampled_from(["a21026", "w01018", "", "🏭"]),
@@ -131,7 +135,9 @@ def as_record(kind: str, row, arrived: int) -> Record:
         frame = encode_frame("MN" + site, cn, max(time, 0), {factor or "a": {suffix: text, "Flag": flag}})
         return Record("emission-monitoring", site, arrived, HJ212, frame[:-2])
     if kind == CSV:
-        body = f"site,point,factor,time,period,value,flag\n{site},DA001,{factor},{rfc3339(time)},{period},{value},{flag}\n".encode()
+        body = (
+            f"site,point,factor,time,period,value,flag\n{site},DA001,{factor},{rfc3339(time)},{period},{value},{flag}\n".encode()
+        )
     else:
         names = {"site": site, "point": "DA001", "factor": factor, "time": rfc3339(time), "period": period, "flag": flag}
         body = orjson.dumps(names)[:-1] + b',"value":' + (value or ('"oops"' if kind != NDJSON else "oops")).encode() + b"}"
@@ -144,7 +150,9 @@ def test_the_books_balance_whatever_comes(given_rows) -> None:
     records = [as_record(kind, row, T0 + wait) for kind, row, wait in given_rows]
     engine = Engine(PLAN, infer=True)
     cut = len(records) // 2
-    steps = [engine.step(part)[0] for part in (records[:cut], [tick_record(T0 + HOUR), *records[cut:]], records[: cut // 2]) if part]
+    steps = [
+        engine.step(part)[0] for part in (records[:cut], [tick_record(T0 + HOUR), *records[cut:]], records[: cut // 2]) if part
+    ]
     books = engine.state.books
     assert books["readings.received"] == len(records) + cut // 2
     assert books["readings.received"] == sum(books[f"readings.{fate}"] for fate in FATES)

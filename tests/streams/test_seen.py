@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +14,9 @@ from streams.slab import Slab
 DAYS = [20_000, 20_001, 20_002, 20_003, 20_004, 20_005, 20_006]
 ROWS = st.lists(
     st.tuples(
-        st.integers(0, 2), st.builds(lambda d, t: d * DAY + t, st.sampled_from(DAYS), st.integers(0, 2)), st.sampled_from([1.0, 2.0, -0.0, 0.0])
+        st.integers(0, 2),
+        st.builds(lambda d, t: d * DAY + t, st.sampled_from(DAYS), st.integers(0, 2)),
+        st.sampled_from([1.0, 2.0, -0.0, 0.0]),
     ),
     max_size=60,
 )
@@ -62,7 +66,7 @@ def test_it_answers_as_a_dictionary_does_through_cuts_and_restarts(rows, cuts) -
     disk = Disk()
     seen, slab = disk.open(1)
     got: list[int] = []
-    stops = sorted(dict(cuts).items()) + [(len(rows), False)]
+    stops = [*sorted(dict(cuts).items()), (len(rows), False)]
     start = 0
     for end, restart in stops:
         got += seen.classify(*columns(rows[start : max(start, min(end, len(rows)))])).tolist()
@@ -81,7 +85,7 @@ def test_there_are_few_runs() -> None:
     sizes = [len(keys) for keys, _ in partition.runs.values()]
     assert sum(sizes) == 500
     assert len(sizes) <= 9
-    assert all(a > 2 * b for a, b in zip(sizes, sizes[1:], strict=False))
+    assert all(a > 2 * b for a, b in itertools.pairwise(sizes))
 
 
 def test_a_stored_run_that_was_merged_away_is_removed() -> None:

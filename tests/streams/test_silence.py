@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from streams.plan.load import MINUTE
@@ -125,7 +127,7 @@ def test_pauses_do_not_depend_on_the_cut(cut: int) -> None:
     for edges in ([0, len(rows)], [0, cut % len(rows), len(rows)], list(range(len(rows) + 1))):
         product = Product()
         product.play(steady(0, 30), until=30)
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in itertools.pairwise(edges):
             product.feed(rows[start:end])
         ends.append((product.bodies, product.state.tick, product.state.slabs["rule:silence"].data.tobytes()))
     assert ends[0] == ends[1] == ends[2]

@@ -64,7 +64,9 @@ def test_a_step_comes_back_whole(store: StateStore, path: Path) -> None:
         assert each.outputs(0, 1) == each.outputs(0, 10)[:1]
         assert each.books() == {"readings.received": 4}
         assert each.tick() == 99
-        assert {(c.kind, c.name, c.number): c.body for c in each.chunks()} == {(c.kind, c.name, c.number): c.body for c in STEP.chunks if c.kind != "seen"}
+        assert {(c.kind, c.name, c.number): c.body for c in each.chunks()} == {
+            (c.kind, c.name, c.number): c.body for c in STEP.chunks if c.kind != "seen"
+        }
         [(number, (keys, values))] = each.load_seen(20_000).items()
         assert (number, keys.tolist(), values.tolist()) == (1, [1, 2], [0.5, 1.5])
         assert each.dead_letters() == [
@@ -77,7 +79,9 @@ def test_a_step_comes_back_whole(store: StateStore, path: Path) -> None:
 
 def test_a_later_step_replaces_and_removes(store: StateStore) -> None:
     store.commit(STEP)
-    store.commit(Step(9, 10, [], [Chunk("slab", "sites", 0, b"\2"), Chunk("episode", "r", 3, None), Chunk("seen", "20000", 1, None)]))
+    store.commit(
+        Step(9, 10, [], [Chunk("slab", "sites", 0, b"\2"), Chunk("episode", "r", 3, None), Chunk("seen", "20000", 1, None)])
+    )
     kept = {(c.kind, c.name): c.body for c in store.chunks()}
     assert kept["slab", "sites"] == b"\2"
     assert ("episode", "r") not in kept
@@ -161,5 +165,5 @@ def test_the_embedded_judge_stores_what_it_judged_with_the_step(tmp_path: Path) 
     assert judge.run_once() == 0
     assert judge.store.position() == 2
     assert judge.store.books()["frames.held"] == 1
-    assert [row["body"] for row in judge.kept.rows(history.FRAMES)][0] == b"##0000"
+    assert next(row["body"] for row in judge.kept.rows(history.FRAMES)) == b"##0000"
     judge.store.close()

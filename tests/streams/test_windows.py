@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,7 +41,9 @@ def test_a_minute_at_five_seconds_needs_12_samples(samples: int, minutes: int, v
 
 @pytest.mark.parametrize(("flagged", "minutes"), [(4, 60), (5, 0)])
 def test_a_gas_minute_needs_three_quarters_of_its_samples_good(flagged: int, minutes: int) -> None:
-    records = [rt(m + s / 16, 900.0 if s < flagged else 50.0, flag="D" if s < flagged else "N") for m in range(60) for s in range(16)]
+    records = [
+        rt(m + s / 16, 900.0 if s < flagged else 50.0, flag="D" if s < flagged else "N") for m in range(60) for s in range(16)
+    ]
     assert hour_of(records)[1:] == (minutes, minutes > 0)
 
 
@@ -79,7 +83,7 @@ def test_neither_order_nor_cut_changes_a_mean(order: list[int], cuts: list[int])
     product = Product()
     values = [rt(m, 50.0 + 0.1 * m, late=60 - m) for m in order]
     edges = sorted({0, 50, *cuts})
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         product.feed(values[start:end])
     product.feed([], tick=95)
     assert product.windows("hour") == [(clock(0), 52.45, 50, True)]

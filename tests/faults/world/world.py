@@ -26,7 +26,7 @@ from tests.faults.world.judge import Crash, Died, Durable, Judge, Store
 from tests.faults.world.loop import HOUR, MINUTE, START, Skewed, VirtualLoop, finish
 from tests.faults.world.promises import Ended, broken
 
-HOURS = 3.6
+HOURS = 3.2
 STRANGER = "9" * 24
 server.SWEEP = 600.0  # virtual seconds; no time limit of a session is under test here
 
@@ -102,7 +102,7 @@ class World:
         try:
             self.loop.run_until_complete(self._live())
             end = Ended(self.log.records, self.disk, self.desk, self.devices, self.sites, plan())
-            self.report.broken = self.report.broken or broken(end, self.rng, deep=self.seed % 5 == 0)
+            self.report.broken = self.report.broken or broken(end, self.rng, deep=self.seed % 10 == 0)
         finally:
             finish(self.loop)
             asyncio.set_event_loop(None)
@@ -122,7 +122,7 @@ class World:
         self.io.start()
         tasks = [self.loop.create_task(d.run()) for d in self.devices]
         acts: tuple[tuple[float, Callable[[], None]], ...] = (
-            (30.0, self._links), (180.0, self._step), (400.0, self._look), (1500.0, self._person), (1000.0, self._mishap),
+            (45.0, self._links), (280.0, self._step), (400.0, self._look), (1500.0, self._person), (1000.0, self._mishap),
         )  # fmt: skip
         lives = [self.loop.create_task(self._repeat(mean, act)) for mean, act in acts]
         await asyncio.gather(*tasks)
@@ -172,16 +172,16 @@ class World:
         if self._judge is None:
             self._judge = self.build.judge(self.log, self.build.store(self.disk), plan())
         judge, draw = self._judge, 1.0 if self.calm else self.rng.random()
-        judge.store.crash = self.rng.choice(list(Crash)) if draw < 0.08 else None
+        judge.store.crash = self.rng.choice(list(Crash)) if draw < 0.1 else None
         if judge.store.crash:
             self.say(f"the judge dies {judge.store.crash.name}")
-        elif draw < 0.11:
+        elif draw < 0.16:
             self.say("the judge falls asleep and is replaced")
             self._zombies.append(judge)
             self._judge = None
             return
         try:
-            judge.step(self.rng.randint(5, 60))
+            judge.step(self.rng.randint(5, 80))
         except Died:
             self._judge = None
         self._wake()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from offsite.city.emissions import NORMAL, STOPPED, Block, averaged, base_o2, converted
 from offsite.city.model import START_MS, City
 from offsite.city.noise import hashed, noise
-from offsite.city.tables import HOUR_MS, MINUTE_MS, PROFILES
+from offsite.city.tables import FACTORS, HOUR_MS, MINUTE_MS, PROFILES
 
 
 def test_noise_is_centred_bounded_and_uncorrelated_between_channels():
@@ -89,3 +89,16 @@ def test_a_mean_counts_normal_readings_only():
     assert mean.flags.tobytes() == b"NF"
     assert mean.sent.tolist() == [[True, False]]
     assert mean.time.tolist() == [0, 4]
+
+
+def test_no_healthy_value_stands_still(full_city):
+    """A value that repeats by rounding alone would look like a frozen analyser (A-DT-4: gas four in a row, water six)."""
+    touched = {index for f in full_city.faults for index in f.outlets if f.kind == "constant"}
+    for members in full_city.groups(hourly=False):
+        for block in full_city.minute_data(members, START_MS, 168):
+            for f, code in enumerate(block.profile.factors):
+                value = np.round(block.values[f], FACTORS[code].decimals)
+                same = (value[:, 1:] == value[:, :-1]) & (block.flags[f, :, 1:] == NORMAL)
+                run = 3 if block.profile.medium == "gas" else 5
+                frozen = np.lib.stride_tricks.sliding_window_view(same, run, axis=1).all(axis=2).any(axis=1)
+                assert not [o.site for o, bad in zip(members, frozen, strict=True) if bad and o.index not in touched], code
