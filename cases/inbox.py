@@ -109,9 +109,8 @@ def _leads(tx: Tx, bodies: Sequence[Mapping[str, Any]]) -> int:
     newer = {key: row for key, row in changed.items() if row["seq"] != before.get(key, {"seq": -1})["seq"]}
     _link(tx, newer, bodies)
     has_case = {row["lead"] for row in tx.among(cases.c.lead, asked)}
-    lead_side.save(
-        tx, [matters.opened(tx, now[key], SYSTEM) for key in sorted(asked - has_case) if now[key]["state"] != "dismissed"]
-    )
+    waiting = [key for key in dict.fromkeys(body["id"] for body in bodies) if key in asked - has_case]  # numbered as they came
+    lead_side.save(tx, [matters.opened(tx, now[key], SYSTEM) for key in waiting if now[key]["state"] != "dismissed"])
     matters.follow(tx, newer)
     return len(changed)
 

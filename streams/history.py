@@ -127,6 +127,8 @@ class History:
             waiting = self._store.pending(kind)
             if not waiting:
                 continue
+            bound = self._store.claim_pending(kind, waiting[-1][0])
+            waiting = [row for row in waiting if row[0] <= bound]
             table = _plain(pa.concat_tables([unpack(body) for _, body in waiting], promote_options="permissive"))
             first, last = waiting[0][0], waiting[-1][0]
             for day, part in _by_day(kind, table):

@@ -23,6 +23,9 @@ from streams.slab import Slab
 from streams.state import State
 from streams.windows.hour_day import RT, Due
 
+OVER_RANGE = 0.98
+"""Share of the measuring range from which a value counts as over it (rules A-DT-3)."""
+
 
 class Scored(NamedTuple):
     """The scores of one rule, and the log position × 2 of each row."""
@@ -48,16 +51,11 @@ def _bounds(columns: Columns) -> tuple[Float64, Float64]:
     return index.low[series], index.high[series]
 
 
-INPUTS: dict[str, Callable[[Columns], Float64]] = {
-    "value": lambda c: c.rows.value,
-    "floor": lambda c: c.state.index.floor[c.channel],
-    "window_ms": lambda c: _windows(c.rule, c.state)[c.channel],
-    "usable": lambda c: (c.rows.quality == GOOD).astype(np.float64),
-    "limit": lambda c: c.limits.at(c.channel.astype(np.int32), c.rows.time, period="hour")[1],
-    "low": lambda c: _finite(_bounds(c)[0]),
-    "high": lambda c: _finite(_bounds(c)[1]),
-}
-"""Input name of a detector of reading cadence → its column."""
+def _ceiling(columns: Columns) -> Float64:
+    """Return the upper bound; a value flagged T is a floor, not a measurement, and lies over its range by itself (A-DT-3)."""
+    high, value = _finite(_bounds(columns)[1]), columns.rows.value
+    over = (columns.rows.quality == FAIL) & (value > 0)
+    return np.where(over, np.fmin(high, OVER_RANGE * value), high)
 
 
 def _windows(rule: Rule, state: State) -> Float64:
@@ -67,6 +65,18 @@ def _windows(rule: Rule, state: State) -> Float64:
 
 def _finite(bound: Float64) -> Float64:
     return np.where(np.isfinite(bound), bound, np.nan)
+
+
+INPUTS: dict[str, Callable[[Columns], Float64]] = {
+    "value": lambda c: c.rows.value,
+    "floor": lambda c: c.state.index.floor[c.channel],
+    "window_ms": lambda c: _windows(c.rule, c.state)[c.channel],
+    "usable": lambda c: (c.rows.quality == GOOD).astype(np.float64),
+    "limit": lambda c: c.limits.at(c.channel.astype(np.int32), c.rows.time, period="hour")[1],
+    "low": lambda c: _finite(_bounds(c)[0]),
+    "high": _ceiling,
+}
+"""Input name of a detector of reading cadence → its column."""
 
 
 def score_readings(rows: Observations, state: State, plan: Plan, limits: LimitIndex) -> Iterator[Scored]:

@@ -21,7 +21,7 @@ from streams.state import State
 ACCEPTED, DUPLICATE, REVISED, LATE, REFUSED = range(5)
 FATES = ("accepted", "duplicate", "revised", "late", "refused")
 GOOD, UNKNOWN, SUSPECT, FAIL = 1, 2, 3, 4
-"""QARTOD quality: 1 usable · 3 the device flagged it · 4 it can't be."""
+"""QARTOD quality: 1 usable · 3 the device flagged it · 4 it can't be, or the device flagged it as over its range (T)."""
 HOURLY, DAILY = PERIOD_CODE["hour"], PERIOD_CODE["day"]
 CST_HOURS = 8
 
@@ -65,7 +65,8 @@ def screen(readings: Readings, state: State, plan: Plan) -> Screened:
     low, high = index.low[readings.series], index.high[readings.series]
     usable = (readings.flag == NO_FLAG) | (readings.flag == ord("N"))
     possible = (readings.value >= low) & (readings.value <= high)
-    quality = np.where(usable, np.where(possible, GOOD, FAIL), SUSPECT).astype(np.uint8)
+    beyond = (readings.flag == ord("T")) | (usable & ~possible)
+    quality = np.where(beyond, FAIL, np.where(usable, GOOD, SUSPECT)).astype(np.uint8)
     for code, name in enumerate(FATES):
         state.books[f"readings.{name}"] += int((fate == code).sum())
     return Screened(readings, fate, clock, quality, epoch)

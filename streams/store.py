@@ -174,11 +174,25 @@ class StateStore:
         with self._translated():
             return self._db.execute("SELECT id, body FROM pending WHERE kind = ? ORDER BY id", (kind,)).fetchall()
 
+    def claim_pending(self, kind: str, upto: int) -> int:
+        """Fix how far the next Parquet file of `kind` reaches, and return it: what a crashed flush had fixed, else `upto`.
+
+        So a file that is written again holds the same rows, and no row is ever in two files.
+        """
+        fixed = self._meta(f"flush.{kind}")
+        if fixed:
+            return fixed
+        with self._translated(), self._transaction():
+            self._still_mine()
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"flush.{kind}", upto))
+        return upto
+
     def drop_pending(self, kind: str, upto: int) -> None:
         """Forget pending history that is in a Parquet file now."""
         with self._translated(), self._transaction():
             self._still_mine()
             self._db.execute("DELETE FROM pending WHERE kind = ? AND id <= ?", (kind, upto))
+            self._db.execute("DELETE FROM meta WHERE name = ?", (f"flush.{kind}",))
 
 
 def _run(body: bytes) -> Run:
