@@ -17,11 +17,16 @@ SWITCH_S = 0.001
 """The log's thread gets Python's lock back within 1 ms (default 5 ms): it holds the acknowledgements of everybody."""
 
 
-def prepare_io_process(files: int = 65_536) -> int:
-    """Tune this process for many sockets; return how many files it may have open (at most `files`, at most the hard limit)."""
+def calm_collector() -> None:
+    """Let the garbage collector walk seldom over what lives long: for the I/O process, the judge and a replay."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, MIDDLE, FULL)
+
+
+def prepare_io_process(files: int = 65_536) -> int:
+    """Tune this process for many sockets; return how many files it may have open (at most `files`, at most the hard limit)."""
+    calm_collector()
     sys.setswitchinterval(SWITCH_S)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = files if hard == resource.RLIM_INFINITY else min(files, hard)

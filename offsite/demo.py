@@ -22,6 +22,10 @@ from offsite.city.run import CitySettings
 from offsite.io_process import Ports, Product
 from offsite.settings import RUN_FILE, Settings
 from offsite.supervisor import announce, serve
+from streams.plan.load import DEFAULT
+
+POURED_TICKS = ("pause_min = 5 ", "pause_min = 90 ")
+"""While days are poured, log time goes in leaps from tick to tick; in the demo's plan they are no pause of the platform."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,10 @@ def run(demo: Demo, say: Callable[[str], None]) -> int:
         (data / "truth.json").write_text(json.dumps(city.truth(), ensure_ascii=False, indent=1), encoding="utf-8")
         with SharedClock(data / "clock") as clock:
             clock.set(city.start_ms)
+        (data / "plan.toml").write_text(DEFAULT.read_text(encoding="utf-8").replace(*POURED_TICKS), encoding="utf-8")
         settings = Settings(
             data=data,
+            plan=data / "plan.toml",
             registry=data / "city",
             hj212_port=demo.hj212_port,
             http_port=demo.http_port,

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from connectors.core import ConnectorError
+from connectors.process import calm_collector
 from connectors.sqlite_log import SqliteLog
 from streams.embedded import open_embedded
 from streams.plan import load_plan
@@ -22,6 +23,7 @@ IDLE = 0.05
 
 def main(data: Path, plan: Path | None = None) -> int:
     """Judge until SIGTERM or until the parent process ends. Returns the exit code."""
+    calm_collector()
     parent = os.getppid()
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: stopped.append(number))

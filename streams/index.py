@@ -8,7 +8,7 @@ derived, never stored: the same table and registry give the same arrays after a 
 * cell: number among the series that feed hour windows and detectors of reading cadence, -1 for the others
 * role: what the series is in the life of a channel, see ROLES
 * cell_flow: the cell that holds the flow of the same water point in the same role, -1 where there is none
-* cell_interval: registered interval of a cell in s, 0 where none is registered
+* cell_interval: registered interval of a cell in s, 0 where none is registered; point_interval: the shortest of a point, NaN
 * convertible: channels that a base O2 applies to: pollutants of a gas outlet, not its state quantities
 """
 
@@ -104,7 +104,7 @@ class Index:
         self.base_o2 = np.zeros(0)
         self.is_water = self.convertible = np.zeros(0, np.bool_)
         self.cell_flow = np.zeros(0, np.int64)
-        self.cell_interval = np.zeros(0)
+        self.cell_interval = self.point_interval = np.zeros(0)
         self._by_factor: dict[str, NDArray[np.float64]] = {}
         self.extend()
 
@@ -149,6 +149,8 @@ class Index:
         self.channel_site = np.array([self.sites.ids[c[0]] for c in names], np.int32)
         self.channel_point = np.array([self.points.ids[c[:2]] for c in names], np.int32)
         self.cell_interval = np.nan_to_num([self.channel_facts[c].interval_s for c in self.cell_channel.tolist()])
+        self.point_interval = np.full(len(self.points.names), np.nan)
+        np.fmin.at(self.point_interval, self.channel_point, [f.interval_s for f in self.channel_facts])
         self.floor = np.array([f.detection_limit for f in self.channel_facts], np.float64)
         self.point_site = np.array([self.sites.ids[p[0]] for p in self.points.names], np.int32)
         self.point_o2 = self._companion(O2)

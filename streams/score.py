@@ -51,11 +51,12 @@ def _bounds(columns: Columns) -> tuple[Float64, Float64]:
     return index.low[series], index.high[series]
 
 
-def _ceiling(columns: Columns) -> Float64:
-    """Return the upper bound; a value flagged T is a floor, not a measurement, and lies over its range by itself (A-DT-3)."""
-    high, value = _finite(_bounds(columns)[1]), columns.rows.value
-    over = (columns.rows.quality == FAIL) & (value > 0)
-    return np.where(over, np.fmin(high, OVER_RANGE * value), high)
+def _range(columns: Columns) -> tuple[Float64, Float64]:
+    """Return the bounds of what can be; a value flagged T, whatever it says, lies over a range that it does not tell (A-DT-3)."""
+    (low, high), value = _bounds(columns), columns.rows.value
+    flagged = (columns.rows.quality == FAIL) & (low <= value) & (value <= high)
+    under = value - np.where(value == 0.0, 1.0, (1.0 - OVER_RANGE) * np.abs(value))
+    return np.where(flagged, np.nan, _finite(low)), np.where(flagged, under, _finite(high))
 
 
 def _windows(rule: Rule, state: State) -> Float64:
@@ -73,8 +74,8 @@ INPUTS: dict[str, Callable[[Columns], Float64]] = {
     "window_ms": lambda c: _windows(c.rule, c.state)[c.channel],
     "usable": lambda c: (c.rows.quality == GOOD).astype(np.float64),
     "limit": lambda c: c.limits.at(c.channel.astype(np.int32), c.rows.time, period="hour")[1],
-    "low": lambda c: _finite(_bounds(c)[0]),
-    "high": _ceiling,
+    "low": lambda c: _range(c)[0],
+    "high": lambda c: _range(c)[1],
 }
 """Input name of a detector of reading cadence → its column."""
 

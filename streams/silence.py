@@ -24,9 +24,6 @@ from streams.score import Scored
 from streams.screen import REFUSED, Screened
 from streams.state import State
 
-LONGEST_TICK = 5 * MINUTE
-"""Ticks come every minute; a longer distance is a pause of the platform."""
-
 
 def silence_rules(plan: Plan) -> Iterator[tuple[Rule, SilenceDetector]]:
     """Yield the rules of point scope whose detector judges silence."""
@@ -58,7 +55,7 @@ def _returned(every: Int64, rule: Rule, detector: SilenceDetector, screened: Scr
     rows, point = every[chosen], points[chosen]
     clock, time = screened.clock[rows], screened.rows.time[rows]
     since = slab.data["last"][point].copy()
-    values = np.column_stack([np.full(len(rows), np.nan), clock.astype(np.float64)])
+    values = np.column_stack([1000.0 * index.point_interval[point], clock.astype(np.float64)])
     score, expected = run(detector, slab, point, time, values)
     since = np.maximum(since, _previous(point, clock))
     over = score > rule.enter
@@ -72,11 +69,16 @@ def _returned(every: Int64, rule: Rule, detector: SilenceDetector, screened: Scr
 def _cut_at_pauses(every: Int64, screened: Screened, state: State, plan: Plan) -> Iterator[Int64]:
     """Cut arrivals where log time stood still since the last tick: what arrives first after a stop of the platform ends no silence."""
     log_time = np.maximum.accumulate(screened.rows.arrived)[every]
-    while state.tick and len(after := np.flatnonzero(log_time - state.tick > MINUTE + LONGEST_TICK)):
+    while state.tick and len(after := np.flatnonzero(log_time - state.tick > _longest(plan))):
         yield every[: after[0]]
         _resume(state, plan, int(log_time[after[0]]))
         every, log_time = every[after[0] :], log_time[after[0] :]
     yield every
+
+
+def _longest(plan: Plan) -> int:
+    """Return the distance between ticks, ms, from which log time stood still."""
+    return (1 + plan.time.pause_min) * MINUTE
 
 
 def _resume(state: State, plan: Plan, now: int) -> None:
@@ -122,7 +124,7 @@ def _previous(point: Int64, clock: Int64) -> Int64:
 
 def tick(state: State, plan: Plan, now: int | Int64, at: int) -> Iterator[Scored]:
     """Judge silence at log time `now` (one time, or one a site): suspects of the last tick that are still silent are scored, new ones noted."""
-    if state.tick and int(np.max(now)) - state.tick > MINUTE + LONGEST_TICK:
+    if state.tick and int(np.max(now)) - state.tick > _longest(plan):
         _resume(state, plan, int(np.max(now)))
     for rule, detector in silence_rules(plan):
         slab = state.slabs[f"rule:{rule.id}"]

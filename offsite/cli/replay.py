@@ -28,10 +28,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Replay the files in the order given."""
     from connectors.core import ConnectorError
+    from connectors.process import calm_collector
     from offsite.replayer import replay
     from streams.plan import PlanFaults
     from streams.registry_tables import RegistryFaults
 
+    calm_collector()
     try:
         books = replay(args.files, data=args.data, registry=args.registry, plan=args.plan, progress=not args.json)
     except (ConnectorError, PlanFaults, RegistryFaults) as error:

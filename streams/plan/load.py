@@ -89,6 +89,7 @@ class Times:
     day_close_min: int = 90
     ahead_max_min: int = 10
     grace_min: int = 10
+    pause_min: int = 5
 
 
 @dataclass(frozen=True, slots=True)

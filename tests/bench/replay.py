@@ -59,8 +59,10 @@ def bare_decode(files: Sequence[Path]) -> dict[str, Any]:
 
 def product(files: Sequence[Path]) -> dict[str, Any]:
     """Replay the files through the whole product, cases persisted; return the books."""
+    from connectors.process import calm_collector
     from offsite.replayer import replay
 
+    calm_collector()
     return replay(files, data=None, registry=None, plan=None, progress=False)
 
 

@@ -110,7 +110,10 @@ def test_what_is_no_frame_is_kept_with_its_reason() -> None:
 def test_rows_are_cut_by_site_and_keep_their_place() -> None:
     rows = [reading(), reading(site="S9"), reading(value="x"), reading(factor="w01018", point="DW001", value=7.0)]
     batches, refused = decode(JSON, orjson.dumps(rows), "readings")
-    assert [(b.site, b.rows, b.topic) for b in batches] == [("S1", (0, 3), "emission-monitoring"), ("S9", (1,), "emission-monitoring")]
+    assert [(b.site, b.rows, b.topic) for b in batches] == [
+        ("S1", (0, 3), "emission-monitoring"),
+        ("S9", (1,), "emission-monitoring"),
+    ]
     assert [r.row for r in refused] == [2]
 
 
@@ -156,7 +159,12 @@ def test_one_request_is_one_append_with_what_was_refused_of_it() -> None:
     engine = Engine(load_plan(), REGISTRY)
     engine.step(records)
     books = engine.state.books
-    assert (books["readings.received"], books["readings.accepted"], books["readings.refused"], books["frames.held"]) == (2, 1, 1, 1)
+    assert (books["readings.received"], books["readings.accepted"], books["readings.refused"], books["frames.held"]) == (
+        2,
+        1,
+        1,
+        1,
+    )
 
 
 def test_a_request_without_rows_writes_nothing() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from streams.alerts import factor_names
 from streams.identity import content_id
-from streams.registry_model import Bounds, Limit, Point, Registry, Site
-from tests.streams.driven import PLAN, T0, Product, clock, ms, outlet, own_day, own_hour, rt
+from streams.registry_model import Bounds, Factor, Limit, Point, Registry, Site
+from tests.streams.driven import PLAN, T0, Product, clock, ms, outlet, own_day, own_hour, rt, together
 
 FIELDS = [
     "id",
@@ -203,6 +203,21 @@ def test_a_value_that_cannot_be_raises_after_three_minutes_and_a_flagged_one_doe
     assert product.said() == []
     product.feed([rt(13, -50.0)])
     assert [(a["rule"], a["opened"]) for a in product.said()] == [("out-of-range", clock(10))]
+
+
+@pytest.mark.parametrize("value", [50.0, 0.0, -1.0])
+def test_a_value_flagged_as_over_its_range_is_over_it_whatever_it_says(value: float) -> None:
+    product = Product(outlet(("a21026", "hour", 10.0)))
+    product.feed([rt(m, value, flag="T") for m in range(60)], tick=95)
+    assert [(a["rule"], a["opened"]) for a in product.said()] == [("out-of-range", clock(0))]
+
+
+def test_a_value_below_a_registered_range_is_out_of_it() -> None:
+    factors = (Factor("S1", "DA001", "a21026", range_low=5.0, range_high=1000.0),)
+    for value, raised in ((3.0, True), (5.0, False), (1000.0, False), (1000.5, True)):
+        product = Product(together(outlet(), factors=factors))
+        product.feed([rt(m, value) for m in range(5)])
+        assert bool(product.said(rule="out-of-range")) == raised, value
 
 
 def test_every_factor_of_the_plan_has_names_and_unit() -> None:

@@ -61,6 +61,7 @@ def test_bounds_hold_for_what_is_measured_and_not_for_what_is_computed() -> None
     assert [(index.low[i], index.high[i]) for i in (1, 8, 2)] == [(-np.inf, np.inf)] * 3
     assert index.floor.tolist() == [0.5, 0.0, 0.0, 0.0]
     assert index.cell_interval.tolist() == [60.0, 60.0, 0.0, 0.0, 0.0, 0.0]
+    np.testing.assert_array_equal(index.point_interval, [60.0, np.nan])
 
 
 def test_roles_are_the_stats_of_the_standard() -> None:
@@ -115,6 +116,7 @@ COLUMNS = [
     "convertible",
     "cell_flow",
     "cell_interval",
+    "point_interval",
 ]
 
 

@@ -96,7 +96,8 @@ def test_log_time_of_a_site_never_runs_back() -> None:
 @pytest.mark.parametrize("flag", [*"FMSDCTB", "?", "N", ""])
 def test_only_normal_and_none_are_usable(flag: str) -> None:
     out = Product().feed([rt(0, 50.0, flag=flag), rt(0, -500.0, flag=flag, at=NO2)])
-    assert out.screened.quality.tolist() == ([GOOD, FAIL] if flag in {"N", ""} else [SUSPECT, SUSPECT])
+    expected = {"N": [GOOD, FAIL], "": [GOOD, FAIL], "T": [FAIL, FAIL]}
+    assert out.screened.quality.tolist() == expected.get(flag, [SUSPECT, SUSPECT])
 
 
 def test_epochs_and_days() -> None:

@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from streams.plan.load import MINUTE
+from streams.registry_model import Factor
 from tests.streams.driven import Product, clock, outlet, rt, together
 
 
@@ -38,6 +39,17 @@ def test_slow_data_is_given_three_intervals() -> None:
     assert product.said() == []
     product.play([], until=152, since=151)
     assert [a["opened"] for a in product.said()] == [clock(120)]
+
+
+@pytest.mark.parametrize(("interval_s", "minutes"), [(60.0, 10), (600.0, 30), (None, 180)])
+def test_a_registered_interval_needs_no_learning(interval_s: float | None, minutes: int) -> None:
+    factors = (Factor("S1", "DA001", "a21026", interval_s=interval_s), Factor("S1", "DA001", "a21002", interval_s=3600.0))
+    product = Product(together(outlet(), factors=factors[: 1 + (interval_s is not None)]))
+    first = [rt(0, 50.0, late=0) + rt(0, 50.0, late=0, at="S1/DA001/a21002")]
+    product.play(first, until=minutes, since=-1, every=5)
+    assert product.said() == []
+    product.play([], until=minutes + 6, since=minutes, every=2)
+    assert [a["opened"] for a in product.said()] == [clock(0)]
 
 
 def test_a_return_closes_it() -> None:
