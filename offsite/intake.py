@@ -16,13 +16,15 @@ from connectors.hj212.frame import BadChunk, Frame
 from connectors.hj212.header import Header
 from connectors.http import Batch, Refusal
 from connectors.log_writer import LogWriter
-from offsite.registered import TOPICS, place_of
+from offsite.registered import TOPICS, held_record, place_of
 from streams.codecs.events import decode_events
 from streams.codecs.readings import split_by_site
 from streams.codecs.rows import as_bytes
-from streams.engine import BAD_CHUNK, DEAD, EVENTS, HELD, REFUSED_ROWS
+from streams.engine import BAD_CHUNK, CONTEXT, DEAD, EVENTS, HELD, REFUSED_ROWS
 from streams.registry_model import Registry
 
+CONTEXT_KINDS = frozenset({"mark", "work_order", "calibration", "emergency_order", "suppression", "verdict", "rectification"})
+"""Events that change a judgement without being seen or measured: topic `context` (design §3); the rest are `video-events`."""
 NOW = -1
 """`arrived` of a record that the log stamps when it accepts it."""
 
@@ -51,11 +53,11 @@ class Intake:
         registry = self._registry()
         records = []
         for batch in batches:
-            known = registry.site(batch.site) is not None
-            topic = (batch.topic or "sensor-readings") if known else HELD
-            if not known:
+            if registry.site(batch.site) is not None:
+                records.append(Record(batch.topic, batch.site, NOW, batch.content_type, batch.body))
+            else:
                 self.held[batch.site] += 1
-            records.append(Record(topic, batch.site, NOW, batch.content_type, batch.body))
+                records.append(held_record(batch.topic, batch.site, NOW, batch.content_type, batch.body))
         if refused and kind == "readings":
             body = orjson.dumps([{"row": r.row, "reason": r.reason, "detail": r.detail} for r in refused])
             records.append(Record(DEAD, "http", NOW, REFUSED_ROWS, body))
@@ -74,7 +76,10 @@ def decode(content_type: str, body: bytes, kind: str) -> tuple[list[Batch], list
 
 def _events(content_type: str, body: bytes) -> tuple[list[Batch], list[Refusal]]:
     events, rejects = decode_events(content_type, body)
-    batches = [Batch(e.site, (i,), JSON, as_bytes(_plain(e)), EVENTS) for i, e in enumerate(events)]
+    batches = [
+        Batch(e.site, (i,), JSON, as_bytes(_plain(e)), CONTEXT if e.kind in CONTEXT_KINDS else EVENTS)
+        for i, e in enumerate(events)
+    ]
     return batches, [Refusal(r.frame, r.reason, r.detail) for r in rejects]
 
 
@@ -85,6 +90,6 @@ def _plain(event: object) -> dict[str, object]:
 
 def _topic(factors: Sequence[str]) -> str:
     """Choose the topic by what the readings are of: power where any is, else emission for gas and water codes."""
-    if any(f.startswith(("d", "p")) or "power" in f for f in factors):
+    if any(f.startswith("d") or "power" in f for f in factors):
         return TOPICS["power"]
     return TOPICS["gas"] if any(f.startswith(("a", "w", "0")) for f in factors) else "sensor-readings"

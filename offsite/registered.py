@@ -35,6 +35,7 @@ TOPICS = {
 """Medium → the topic its readings belong to (design §3)."""
 MEDIUM_OF_ST = {"31": "gas", "32": "water", "22": "air", "21": "surface_water", "23": "noise", "44": "power"}
 CHUNK = 10_000
+OF_TOPIC = ";topic="
 
 
 def load_current(data: Path) -> Registry:
@@ -102,10 +103,16 @@ def adopt(data: Path, log: Log, now: int, keys: Iterable[str] | None) -> dict[st
 
 def _driven_again(registry: Registry, record: Record) -> Record:
     """Return a held record under its site and topic; it keeps its log time."""
-    place = place_of(registry, record.key, _st(record.body)) if record.content_type == HJ212 else None
-    site, topic = place or (record.key, "sensor-readings")
-    kind = REDRIVEN if record.content_type == HJ212 else record.content_type
-    return Record(topic, site, record.arrived, kind, record.body)
+    if record.content_type == HJ212:
+        site, topic = place_of(registry, record.key, _st(record.body)) or (record.key, TOPICS["gas"])
+        return Record(topic, site, record.arrived, REDRIVEN, record.body)
+    kind, _, topic = record.content_type.partition(OF_TOPIC)
+    return Record(topic or "sensor-readings", record.key, record.arrived, kind, record.body)
+
+
+def held_record(topic: str, site: str, arrived: int, content_type: str, body: bytes) -> Record:
+    """Return the record that holds a batch of an unknown site; the content type remembers the topic it was meant for."""
+    return Record(HELD, site, arrived, f"{content_type}{OF_TOPIC}{topic}", body)
 
 
 def _inferred(records: Iterable[Record]) -> Registry:
@@ -120,6 +127,8 @@ def _inferred(records: Iterable[Record]) -> Registry:
             base = MEDIUM_OF_ST.get(st, "gas")
             seen |= {(record.key, medium(k.factor, st), k.factor) for k in table.keys}
             named = merged(named, _device(record.key, base) if not table.keys else Registry())
+        elif record.content_type.endswith((OF_TOPIC + "context", OF_TOPIC + "video-events")):
+            named = merged(named, Registry((Site(record.key, record.key),)))
         else:
             decode_readings(record.content_type, record.body, table, 0)
             points = {(k.site, k.point): Point(k.site, k.point, medium(k.factor, "")) for k in table.keys}

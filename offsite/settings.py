@@ -99,7 +99,7 @@ def _check(settings: Settings) -> list[str]:
         faults.append("tls_port: needs tls_cert and tls_key (PEM files)")
     for mn, reference in settings.sm4_keys.items():
         try:
-            secret(reference)
+            secret(str(reference))
         except ValueError as fault:
             faults.append(f"sm4_keys.{mn}: {fault}")
     return faults

@@ -167,7 +167,7 @@ class Engine:
         judged.outputs.append(self.advance(decoded, tick))
         if control and control["kind"] == "registry":
             self._take_registry(control["text"])
-        elif control and control["kind"] != "tick":
+        elif control and control["kind"] != "tick":  # marks, work orders, verdicts …: kept, counted, read by no rule yet
             self.state.books[f"context.{control['kind']}"] += 1
 
     def _decode(self, records: list[Record], first: int) -> Decoded:

@@ -102,7 +102,7 @@ def _factors(outlet: Outlet) -> Iterator[Row]:
             "range_low": -50 if code == "a01012" else 0,
             "range_high": kind.range_high,
             "detection_limit": kind.detection or "",
-            "interval_s": 3600 if outlet.profile.hourly_only else 60,
+            "interval_s": 3600 if outlet.profile.hourly_only else "",  # learnt: past days come half-hourly, live data each minute
             "wet": 0,
         }
 
@@ -116,7 +116,7 @@ def _meter_factor(meter: Meter) -> Row:
         "range_low": 0,
         "range_high": round(meter.rated_kw * 1.5, 1),
         "detection_limit": "",
-        "interval_s": 60,
+        "interval_s": "",
         "wet": "",
     }
 
