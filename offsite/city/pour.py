@@ -54,6 +54,7 @@ async def pour(
     clock.set(city.start_ms)
     spans = list(chunks(city.start_ms, city.live_ms))
     renderer = Renderer()
+    reporting: list[asyncio.Task[None]] = []
     ahead = [asyncio.create_task(asyncio.to_thread(chunk_steps, city, renderer, *span)) for span in spans[:1]]
     try:
         for number in range(len(spans)):
@@ -65,10 +66,15 @@ async def pour(
                 if stop is not None and stop.is_set():
                     return sum(line.counters.acked for line in lines)
                 clock.set(step.now_ms)
-                await asyncio.gather(*_shares(city, step, lines), reports.due(step.now_ms))
+                await asyncio.gather(*_shares(city, step, lines), *reporting)
+                reporting = [asyncio.create_task(reports.due(step.now_ms))]  # may take until the next step is through
                 done = (step.now_ms - city.start_ms) / max(city.live_ms - city.start_ms, 1)
                 progress(Progress(step.now_ms, min(done, 1.0), sum(line.counters.acked for line in lines)))
+        await asyncio.gather(*reporting)
     finally:
+        for task in reporting:
+            task.cancel()
+        await asyncio.gather(*reporting, return_exceptions=True)
         await asyncio.gather(*ahead, *(line.drop() for line in lines))
         api.close()
     return sum(line.counters.acked for line in lines)
