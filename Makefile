@@ -7,13 +7,14 @@ PY := .venv/bin/python
 setup: .venv/.ready system
 
 .venv/.ready: requirements.lock pyproject.toml
+	@bash deploy/system-packages.sh base
 	python3 -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 system:
-	@bash deploy/system-packages.sh
+	@bash deploy/system-packages.sh tests
 
 demo: .venv/.ready
 	.venv/bin/offsite demo

@@ -7,7 +7,7 @@ so that nothing counts as late. Data are made in a thread one chunk (a day) ahea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from offsite.city.api import Api
@@ -52,32 +52,37 @@ async def pour(
     api = Api(http_base, key=api_key)
     reports = _Reports(city, api)
     clock.set(city.start_ms)
-    spans = list(chunks(city.start_ms, city.live_ms))
-    renderer = Renderer()
-    reporting: list[asyncio.Task[None]] = []
-    ahead = [asyncio.create_task(asyncio.to_thread(chunk_steps, city, renderer, *span)) for span in spans[:1]]
     try:
-        for number in range(len(spans)):
-            steps = await ahead.pop()
-            ahead += [
-                asyncio.create_task(asyncio.to_thread(chunk_steps, city, renderer, *s)) for s in spans[number + 1 : number + 2]
-            ]
-            for step in steps:
-                if stop is not None and stop.is_set():
-                    return sum(line.counters.acked for line in lines)
-                clock.set(step.now_ms)
-                await asyncio.gather(*_shares(city, step, lines), *reporting)
-                reporting = [asyncio.create_task(reports.due(step.now_ms))]  # may take until the next step is through
-                done = (step.now_ms - city.start_ms) / max(city.live_ms - city.start_ms, 1)
-                progress(Progress(step.now_ms, min(done, 1.0), sum(line.counters.acked for line in lines)))
-        await asyncio.gather(*reporting)
+        async for step in _made_ahead(city):
+            if stop is not None and stop.is_set():
+                break
+            clock.set(step.now_ms)
+            await asyncio.gather(*_shares(city, step, lines), reports.done())
+            reports.begin(step.now_ms)  # may take until the next step is through
+            done = (step.now_ms - city.start_ms) / max(city.live_ms - city.start_ms, 1)
+            progress(Progress(step.now_ms, min(done, 1.0), sum(line.counters.acked for line in lines)))
+        await reports.done()
     finally:
-        for task in reporting:
-            task.cancel()
-        await asyncio.gather(*reporting, return_exceptions=True)
-        await asyncio.gather(*ahead, *(line.drop() for line in lines))
+        await reports.drop()
+        await asyncio.gather(*(line.drop() for line in lines))
         api.close()
     return sum(line.counters.acked for line in lines)
+
+
+async def _made_ahead(city: City) -> AsyncIterator[Step]:
+    """Yield the past steps; each chunk is made in a thread while the one before is sent."""
+    renderer, spans = Renderer(), list(chunks(city.start_ms, city.live_ms))
+    ahead: asyncio.Task[list[Step]] | None = None
+    try:
+        for number, span in enumerate(spans):
+            steps = await (ahead or asyncio.to_thread(chunk_steps, city, renderer, *span))
+            more = spans[number + 1 : number + 2]
+            ahead = asyncio.create_task(asyncio.to_thread(chunk_steps, city, renderer, *more[0])) if more else None
+            for step in steps:
+                yield step
+    finally:
+        if ahead is not None:
+            await asyncio.gather(ahead, return_exceptions=True)
 
 
 def _shares(city: City, step: Step, lines: list[Uplink]) -> list[asyncio.Task[None]]:
@@ -100,6 +105,22 @@ class _Reports:
         self.city, self.api = city, api
         self.power_from = city.start_ms
         self.events_from = city.start_ms
+        self._under_way: asyncio.Task[None] | None = None
+
+    def begin(self, now_ms: int) -> None:
+        """Begin to send what is due at `now_ms`."""
+        self._under_way = asyncio.create_task(self.due(now_ms))
+
+    async def done(self) -> None:
+        """Wait for what was begun; raises what it raised."""
+        if self._under_way is not None:
+            await self._under_way
+
+    async def drop(self) -> None:
+        """Give up what is under way."""
+        if self._under_way is not None:
+            self._under_way.cancel()
+            await asyncio.gather(self._under_way, return_exceptions=True)
 
     async def due(self, now_ms: int) -> None:
         """Send what is due at `now_ms`."""
