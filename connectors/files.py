@@ -19,6 +19,8 @@ from connectors.core import ARROW, CSV, HJ212, JSON, NDJSON, Refused
 
 BLOCK = 4 << 20
 CHUNK = 1 << 20
+ROWS = 1 << 18
+"""Rows of a table that are handed on together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,13 +223,26 @@ def _tables(path: Path, limits: FileLimits) -> Iterator[bytes]:
     import pyarrow as pa
 
     try:
-        for batch in _batches(path, limits):
+        for group in _grouped(_batches(path, limits)):
             sink = pa.BufferOutputStream()
-            with pa.ipc.new_stream(sink, batch.schema) as stream:
-                stream.write_batch(batch)
+            with pa.ipc.new_stream(sink, group[0].schema) as stream:
+                for batch in group:
+                    stream.write_batch(batch)
             yield bytes(sink.getvalue())
     except (pa.ArrowException, OSError) as error:
         raise Refused(f"{path}: damaged or not what its name says ({error}); fetch the file again") from error
+
+
+def _grouped(batches: Iterator[Any]) -> Iterator[list[Any]]:
+    """Put small record batches together: what they cost a codec is mostly by the batch, not by the row."""
+    group: list[Any] = []
+    for batch in batches:
+        if group and sum(map(len, group)) + len(batch) > ROWS:
+            yield group
+            group = []
+        group.append(batch)
+    if group:
+        yield group
 
 
 def _batches(path: Path, limits: FileLimits) -> Iterator[Any]:
@@ -235,13 +250,12 @@ def _batches(path: Path, limits: FileLimits) -> Iterator[Any]:
     import pyarrow as pa
     from pyarrow import parquet
 
-    rows = 1 << 16
     packed = path.suffix.lower() in _PACKINGS
     source: Any = pa.BufferReader(_whole(path, limits)) if packed else pa.memory_map(str(path))
     name = path.with_suffix("").suffix if packed else path.suffix
     with source:
         if name.lower() in (".parquet", ".pq"):
-            yield from parquet.ParquetFile(source).iter_batches(batch_size=rows)
+            yield from parquet.ParquetFile(source).iter_batches(batch_size=ROWS)
             return
         magic = source.read(6)
         source.seek(0)
@@ -251,4 +265,4 @@ def _batches(path: Path, limits: FileLimits) -> Iterator[Any]:
         else:
             read = iter(pa.ipc.open_stream(source))
         for batch in read:
-            yield from (batch.slice(start, rows) for start in range(0, len(batch), rows))
+            yield from (batch.slice(start, ROWS) for start in range(0, len(batch), ROWS))

@@ -57,20 +57,33 @@ def release(screened: Screened, accepted: NDArray[np.bool_], state: State, plan:
     cell, rows = cell[order], rows[order]
     time = screened.rows.time[rows]
     first = np.concatenate([[True], cell[1:] != cell[:-1]])[: len(cell)]
-    gap = time - np.where(first, data["newest"][cell], np.concatenate([[0], time[:-1]])[: len(time)])
-    interval = data["interval"][cell]
-    steady = (gap * SLACK >= interval) & (gap <= interval * SLACK) & (data["impatient"][cell] == 0)
+    before = np.where(first, data["newest"][cell], np.concatenate([[0], time[:-1]])[: len(time)])
+    gap = time - before
+    interval = _intervals(state, cell, gap, before > 0)
+    fits = (gap * SLACK >= interval) & (gap <= interval * SLACK) | ((before == 0) & (interval >= 0))
+    steady = fits & (gap > 0) & (data["impatient"][cell] == 0)
     odd = np.zeros(len(index.cells), np.bool_)
     odd[cell[~steady]] = True
     odd[list(state.held)] = True
     orderly = ~odd[cell]
     last = np.flatnonzero(orderly & (np.diff(cell, append=-1) != 0))
     data["newest"][cell[last]] = time[last]
+    data["interval"][cell[last]] = interval[last]
     data["regular"][cell[last]] = 0
     state.slabs["order"].touch(cell)
     picked = rows[orderly]
     quick = Observations(cell[orderly], time[orderly], screened.rows.value[picked], screened.quality[picked], 2 * picked)
     return _joined(quick, _one_by_one(screened, cell[~orderly], rows[~orderly], state, plan))
+
+
+def _intervals(state: State, cell: Int64, gap: Int64, known: NDArray[np.bool_]) -> Int64:
+    """Return the interval of each row's cell: the stored one, else the registered one, else the first gap that is known."""
+    interval = state.slabs["order"].data["interval"][cell]
+    registered = (1000 * state.index.cell_interval[cell]).astype(np.int64)
+    unset = np.flatnonzero((interval == 0) & known)
+    learnt = np.zeros(len(state.index.cells), np.int64)
+    learnt[cell[unset[::-1]]] = gap[unset[::-1]]
+    return np.where(interval > 0, interval, np.where(registered > 0, registered, learnt[cell]))
 
 
 def _joined(quick: Observations, slow: list[tuple[int, int, float, int, int]]) -> Observations:
@@ -144,7 +157,7 @@ class _Line:
     def passes(self, time: int) -> bool:
         """Release a new reading at once if nothing is held and it leaves no gap; the usual case, and the only fast one."""
         gap = time - self._newest
-        if self._held or gap <= 0 or not (self._impatient or gap <= self._interval * SLACK):
+        if self._held or gap <= 0 or not self._follows(time):
             return False
         self._step(time)
         return True
@@ -172,9 +185,14 @@ class _Line:
     def _run(self) -> list[Row]:
         """Release the rows that leave no gap, or all of them while nothing is waited for."""
         out = []
-        while self._held and (self._impatient or not self._interval or self._held[0][0] - self._newest <= self._interval * SLACK):
+        while self._held and self._follows(self._held[0][0]):
             out.append(self._pop())
         return out
+
+    def _follows(self, time: int) -> bool:
+        """Say whether a reading leaves no gap that is waited for; a first one cannot."""
+        free = self._impatient or not self._interval or not self._newest
+        return bool(free) or time - self._newest <= self._interval * SLACK
 
     def _pop(self) -> Row:
         row = self._held.pop(0)

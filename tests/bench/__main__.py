@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BENCHMARKS = (["detectors"], ["replay"], ["gateway"], ["gateway", "--burn"])
+BENCHMARKS = (["detectors"], ["columnar"], ["replay"], ["gateway"], ["gateway", "--burn"])
 
 
 def main() -> int:

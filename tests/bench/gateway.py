@@ -252,8 +252,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--burn", action="store_true", help="keep a CPU-bound process beside the gateway, as the judge is")
     parser.add_argument("--floods", type=int, default=50_000, help="frames of the flood, 0 = none")
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "gateway.json")
+    parser.add_argument("--out", type=Path, help="result file (default: build/bench/gateway.json or gateway-burn.json)")
     args = parser.parse_args()
+    args.out = args.out or ROOT / "build" / "bench" / f"gateway{'-burn' if args.burn else ''}.json"
     result = run(args.connections, args.rate, args.seconds, burn=args.burn, floods=args.floods)
     text = json.dumps(result, indent=2)
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -107,7 +107,7 @@ def test_each_csv_block_stands_under_the_header(tmp_path: Path) -> None:
 
 
 def test_columns_come_as_arrow_streams(tmp_path: Path) -> None:
-    table = pa.table({"site": ["S1"] * 100_000, "value": list(range(100_000))})
+    table = pa.table({"site": ["S1"] * 300_000, "value": list(range(300_000))})
     parquet.write_table(table, tmp_path / "a.parquet")
     with pa.ipc.new_file(str(tmp_path / "b.arrow"), table.schema) as file:
         file.write_table(table)
