@@ -1,6 +1,6 @@
 """Cost of all detectors of reading cadence together, a reading, in rounds of 10,000 series (design §10: at most 0.5 µs).
 
-    python tests/bench/detectors.py [--series 10000] [--rounds 200] [--out build/bench/detectors.json]
+    python -m tests.bench.detectors [--series 10000] [--rounds 200] [--out build/bench/detectors.json]
 
 Prints one JSON object and writes it to `--out`. Times are processor time of the median round, so that a busy machine
 distorts little. The reference of the same run is one bare numpy copy of the columns of each detector, which is

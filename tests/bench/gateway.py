@@ -1,6 +1,6 @@
 """Gateway benchmark: thousands of devices on real sockets, every frame durable before its answer (budget of design §10).
 
-    python tests/bench/gateway.py --connections 10000 --rate 1000 --seconds 20 [--burn]
+    python -m tests.bench.gateway --connections 10000 --rate 1000 --seconds 20 [--burn]
 
 The gateway with its log, the devices, and (with --burn) a CPU-bound process in the judge's place are processes of their own.
 Printed beside the product is its reference from the same run: a bare asyncio server that answers each line at once, without
