@@ -179,7 +179,10 @@ def _translated() -> Iterator[None]:
             raise Retry(f"the desk's database is busy or its disk is full: {error.orig}; free it and repeat", 1.0) from error
         raise Lost(f"the desk's database cannot be used: {error.orig}; check the file or server and restart") from error
     except DBAPIError as error:
-        raise Lost(f"the desk's database refused a statement: {error.orig}; run `offsite db upgrade` and restart") from error
+        raise Lost(
+            f"the desk's database refused a statement: {error.orig}; "
+            "if its tables are of another version, restore a backup with `offsite restore` or start with a new data directory"
+        ) from error
     except SQLAlchemyError as error:
         raise Lost(f"the desk's database cannot be used: {error}; check its address in the settings") from error
 

@@ -26,7 +26,7 @@ from connectors.core import Clock
 class Desk:
     """The desk on a database: `sqlite:////path/desk.sqlite` or `postgresql+psycopg://…`.
 
-    `clock` gives ms UTC. The tables are brought up to date unless `migrate` is false (then `offsite db upgrade` did it).
+    `clock` gives ms UTC. The tables are brought up to date unless `migrate` is false (then they must be).
     """
 
     def __init__(self, url: str, *, clock: Clock, migrate: bool = True) -> None:

@@ -20,8 +20,8 @@ from offsite.city.model import City
 from offsite.city.registry import write
 from offsite.city.run import CitySettings
 from offsite.io_process import Ports, Product
-from offsite.settings import RUN_FILE, Settings
-from offsite.supervisor import announce, serve
+from offsite.settings import Settings
+from offsite.supervisor import announce, serve, withdraw
 from streams.plan.load import DEFAULT
 
 POURED_TICKS = ("pause_min = 5 ", "pause_min = 90 ")
@@ -72,7 +72,7 @@ def run(demo: Demo, say: Callable[[str], None]) -> int:
             print(f"offsite demo: {error}", file=sys.stderr)  # noqa: T201
             return 1
         finally:
-            (data / RUN_FILE).unlink(missing_ok=True)
+            withdraw(data)
     return 0
 
 

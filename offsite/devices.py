@@ -34,6 +34,7 @@ class Devices:
         self._settings: dict[str, DeviceSettings] = {}
         self._keys = {mn: secret(reference) for mn, reference in settings.sm4_keys.items()}
         self._dialects = settings.dialects
+        self._adopting = asyncio.Lock()
 
     def seen(self, mn: str) -> None:
         """Note that a device has sent a frame."""
@@ -95,6 +96,10 @@ class Devices:
 
     async def adopt(self, mns: list[str] | None, by: str | None) -> dict[str, int]:
         """Register held devices and drive their frames again; returns MN → frames, once they are durable."""
+        async with self._adopting:  # two at once would each put back the registry that they had read
+            return await self._adopt(mns, by)
+
+    async def _adopt(self, mns: list[str] | None, by: str | None) -> dict[str, int]:
         product = self._product
         person = await asyncio.to_thread(actor, product.desk, by)
         found: dict[str, int] = {}
@@ -102,6 +107,7 @@ class Devices:
         while True:
             more = await asyncio.to_thread(registered.adopt, product.settings.data, product.log, product.clock(), wanted)
             product.reload()
+            await product.writer.append()  # what the gateway held before it knew is in the log now
             found = {mn: found.get(mn, 0) + more.get(mn, 0) for mn in sorted(found.keys() | more.keys())}
             late = {r.key for r in await asyncio.to_thread(registered.held, product.log, set(found))}
             if not late:

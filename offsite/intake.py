@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import orjson
 
-from connectors.core import HJ212, JSON, Record
+from connectors.core import HJ212, JSON, Record, Refused
 from connectors.hj212.frame import BadChunk, Frame
 from connectors.hj212.header import Header
 from connectors.http import Batch, Refusal
@@ -19,7 +19,7 @@ from connectors.log_writer import LogWriter
 from offsite.registered import TOPICS, held_record, place_of
 from streams.codecs.events import decode_events
 from streams.codecs.readings import split_by_site
-from streams.codecs.rows import as_bytes
+from streams.codecs.rows import Fault, as_bytes, check_name
 from streams.engine import BAD_CHUNK, CONTEXT, DEAD, EVENTS, HELD, REFUSED_ROWS
 from streams.registry_model import Registry
 
@@ -36,8 +36,13 @@ class Intake:
         self._writer, self._registry = writer, registry
         self.held: Counter[str] = Counter()
 
-    async def frame(self, frame: Frame, header: Header, _peer: str) -> None:
-        """Make one frame durable; returns when it is."""
+    async def frame(self, frame: Frame, header: Header, peer: str) -> None:
+        """Make one frame durable; returns when it is. Raises Refused for an MN that is no name: kept as a dead letter, not answered."""
+        try:
+            check_name("MN", header.mn)
+        except Fault as fault:
+            await self._writer.append(Record(DEAD, peer, NOW, BAD_CHUNK + "bad_mn", frame.plain))
+            raise Refused(str(fault)) from fault
         place = place_of(self._registry(), header.mn, header.st)
         if place is None:
             self.held[header.mn] += 1
@@ -70,6 +75,8 @@ def decode(content_type: str, body: bytes, kind: str) -> tuple[list[Batch], list
     if kind == "events":
         return _events(content_type, body)
     found, rejects = split_by_site(content_type, body)
+    if not found and all(reject.frame < 0 for reject in rejects):
+        raise Refused(rejects[0].detail if rejects else "the body holds no readings; send at least one")
     batches = [Batch(b.site, b.rows, b.content_type, b.body, _topic(b.factors)) for b in found]
     return batches, [Refusal(r.frame, r.reason, r.detail) for r in rejects]
 

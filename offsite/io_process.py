@@ -108,7 +108,7 @@ class Product:
     def authenticate(self, key: str) -> Scope | None:
         """Look an API key up."""
         grant = self.desk.check_key(key)
-        return None if grant is None else Scope(grant.name, grant.sites)
+        return None if grant is None else Scope(f"{grant.name} ({grant.key})", grant.sites)
 
     async def serve_http(self) -> None:
         """Serve ingest and desk, each on its port."""
@@ -208,19 +208,23 @@ class Product:
         """Carry what people decided to the log as `context`; a message is dropped once it is durable there."""
         while True:
             await asyncio.sleep(TELL_EVERY)
-            for message in await asyncio.to_thread(self.desk.outgoing):
-                body = orjson.dumps({"kind": message["kind"], "site": message["site"], "at": message["at"], "body": message["body"]})
-                with contextlib.suppress(Retry):  # the log is behind: the message waits in the outbox
+            with contextlib.suppress(Retry):  # the desk is busy or the log behind: the messages wait in the outbox
+                for message in await asyncio.to_thread(self.desk.outgoing):
+                    body = orjson.dumps({name: message[name] for name in ("id", "kind", "site", "at", "body")})
                     await self.writer.append(Record(CONTEXT, message["site"] or "", -1, JSON, body))
                     await asyncio.to_thread(self.desk.sent, message["id"])
 
     async def old_log(self) -> None:
-        """Drop log files older than 14 days: what the judge has read is archived as frames in history, in the same step."""
+        """Drop log files older than 14 days: what the judge has read is archived as frames in history, in the same step.
+
+        Nothing is dropped while something is held: the log is where an adoption finds it.
+        """
+        self.intake.held |= await asyncio.to_thread(self._held)
         while True:
             oldest = day_of(self.clock() - LOG_DAYS * DAY)
             for unread in self.log.read(self.store.position(), 1):
                 oldest = min(oldest, day_of(unread.arrived))  # a judge that was stopped for long has not read it yet
-            if self.log.first() < self.store.position():
+            if self.log.first() < self.store.position() and not self.intake.held:
                 for path in await asyncio.to_thread(self.log.drop_before, oldest):
                     _log.info("dropped %s: archived and older than %d days", path, LOG_DAYS)
             await asyncio.sleep(DROP_EVERY)
@@ -237,7 +241,6 @@ class Product:
         if settings.tls_port >= 0:
             self.ports.tls = await self.gateway.listen(settings.host, settings.tls_port, tls=_tls(settings))
         await self.serve_http()
-        self.intake.held.update(await asyncio.to_thread(self._held))
         tasks = [
             asyncio.ensure_future(job)
             for job in (self.ticks(), self.project(), self.desk_time(), self.tell_judge(), self.old_log(), repair.look(self))

@@ -6,6 +6,7 @@ device adds it and drives its held frames again, in one append: all of it is dur
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -47,7 +48,10 @@ def load_current(data: Path) -> Registry:
 def put_current(data: Path, registry: Registry) -> None:
     """Replace the registry file, whole or not at all."""
     part = data / (FILE + ".part")
-    part.write_text(registries.to_json(registry), encoding="utf-8")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(registries.to_json(registry))
+        file.flush()
+        os.fsync(file.fileno())
     part.replace(data / FILE)
 
 
@@ -73,7 +77,8 @@ def held(log: Log, keys: set[str] | None = None) -> list[Record]:
             if record.topic == HELD and (keys is None or record.key in keys):
                 waiting.setdefault(record.key, []).append(record)
             elif record.topic == CONTEXT and b'"adopted"' in record.body:
-                for key in orjson.loads(record.body)["adopted"]:
+                body = orjson.loads(record.body)
+                for key in body.get("adopted", ()) if body.get("kind") == "registry" else ():
                     waiting.pop(key, None)
         start = records[-1].offset + 1
     return sorted((r for records in waiting.values() for r in records), key=lambda r: r.offset)

@@ -6,10 +6,12 @@ The desk's ended silence alerts enter; spans to ask for leave, each once per dev
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from connectors.core import Retry
 from connectors.hj212.exchange import Outcome
 from connectors.hj212.repair import GapRepair, Span
 from streams.plan.load import HOUR, MINUTE
@@ -62,5 +64,6 @@ async def look(product: Product) -> None:
     mender = GapRepair(lambda: gaps, lambda span: ask(product, span), product.gateway.connected, clock=product.clock)
     while True:
         await asyncio.sleep(LOOK_EVERY)
-        gaps[:] = await asyncio.to_thread(list, missing(product))
-        await mender.look()
+        with contextlib.suppress(Retry):  # history or desk is busy: the gap is still there at the next look
+            gaps[:] = await asyncio.to_thread(list, missing(product))
+            await mender.look()

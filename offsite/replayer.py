@@ -18,13 +18,14 @@ import numpy as np
 
 from cases.store import Desk
 from connectors.core import HJ212, Refused
-from connectors.files import bodies
+from connectors.files import bodies, content_type
 from connectors.hj212.frame import split_buffer
 from offsite import books, registered
-from streams import history
+from streams import history, silence
 from streams import registry as registries
 from streams.codecs.hj212_names import medium
 from streams.codecs.readings import decode_readings
+from streams.codecs.rows import Fault, check_name
 from streams.commit import Step
 from streams.engine import Engine
 from streams.model import Decoded, Readings, Reject
@@ -45,6 +46,8 @@ class Replay:
     """One replay into a data directory."""
 
     def __init__(self, data: Path, registry: Path | None, plan: Path | None, *, keep: bool) -> None:
+        if (data / "log").exists():
+            raise Refused(f"{data} belongs to `offsite run`: its registry and books are the product's; name another --data")
         self._data, self._plan = data, load_plan(plan)
         self._known = registries.load(registry) if registry is not None else None
         self._store = StateStore(data / "state.sqlite", durable=False)
@@ -59,6 +62,7 @@ class Replay:
         self._history = history.History(data, self._store) if keep else None
         if keep and self._known is not None:
             registered.put_current(data, self._known)
+        silence.forgive(self._engine.state, self._plan)
         self._time = LogTime()
         self._waiting: list[Outputs] = []
         self._rejects: list[Reject] = []
@@ -118,6 +122,7 @@ class Replay:
     def _inferred(self) -> Registry:
         """Draft the registry of what was replayed: MN = site, point by medium; a point of another name keeps it."""
         keys = self._engine.state.table.keys
+        keys = [k for k in keys if _is_name(k.site)]
         base = registries.infer((k.site, m, k.factor) for k in keys if INFERRED_POINT[m := medium(k.factor, "")] == k.point)
         points = {(k.site, k.point): Point(k.site, k.point, medium(k.factor, "")) for k in keys}
         sites = {k.site: Site(k.site, k.site) for k in keys}
@@ -138,6 +143,15 @@ class Replay:
         self._waiting, self._rejects, self._rows = [], [], 0
 
 
+def _is_name(text: str) -> bool:
+    """Say whether a site can be registered under this name."""
+    try:
+        check_name("site", text)
+    except Fault:
+        return False
+    return True
+
+
 def _mn(frame: bytes) -> str:
     found = _MN.search(frame)
     return found[1].decode("utf-8", "replace") if found else ""
@@ -146,19 +160,28 @@ def _mn(frame: bytes) -> str:
 def replay(
     files: Sequence[Path], *, data: Path | None, registry: Path | None, plan: Path | None, progress: bool
 ) -> dict[str, Any]:
-    """Replay files in order; return the books with seconds and readings per second. Raises Refused naming a file that is none."""
+    """Replay files in order; return the books with seconds, readings per second and the files that were `damaged`.
+
+    Raises Refused naming a file that is none.
+    """
     for path in files:
         if not path.is_file():
             raise Refused(f"{path} is no file; give the recorded files to replay")
+        content_type(path)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="offsite-replay-") as scratch:
         job = Replay(data or Path(scratch), registry, plan, keep=data is not None)
+        damaged = []
         for path in _with_bar(files, show=progress and sys.stderr.isatty()):
-            job.file(path)
+            try:
+                job.file(path)
+            except Refused as fault:  # what came before the damage is judged, and so are the other files
+                damaged.append(str(fault))
         found = job.finish()
     seconds = time.perf_counter() - started
     rate = found["readings"]["received"] / seconds
-    return found | {"seconds": round(seconds, 3), "readings_per_second": round(rate)}
+    speed = {"seconds": round(seconds, 3), "readings_per_second": round(rate)}
+    return found | speed | ({"damaged": damaged} if damaged else {})
 
 
 def _with_bar(files: Sequence[Path], *, show: bool) -> Iterator[Path]:

@@ -48,7 +48,21 @@ class Settings:
     """MN → dialect overrides: crc, encoding, ack_without_flag."""
 
 
-_KINDS: dict[str, Any] = {"Path": Path, "Path | None": Path, "str": str, "int": int}
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, (bool, float)):
+        raise TypeError
+    return int(value)
+
+
+_KINDS: dict[str, Any] = {"Path": Path, "Path | None": Path, "str": _text, "int": _whole}
+_CALLED = {"Pat": "a path", "str": "text in quotes", "int": "a whole number", "Map": "a table"}
+"""First letters of a setting's type → what its value is called."""
 _TABLES = ("sm4_keys", "dialects")
 
 
@@ -65,10 +79,13 @@ def load_settings(file: Path | None, given: Mapping[str, Any], environment: Mapp
         if name not in known:
             faults.append(f"{name}: unknown key; known are {', '.join(sorted(known))}")
             continue
+        if value == "" and known[name] == "Path":
+            faults.append(f"{name}: is empty; give the path of a directory, or leave the key out for {getattr(Settings(), name)}")
+            continue
         try:
             good[name] = dict(value) if name in _TABLES else _KINDS[known[name]](value)
         except (TypeError, ValueError):
-            faults.append(f"{name}: {value!r} is not a {known[name].split(' ', 1)[0].lower()}; write it as one")
+            faults.append(f"{name}: {value!r} is not {_CALLED[known[name][:3]]}; write it as one")
     settings = Settings(**good)
     faults += _check(settings)
     if faults:

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from connectors.core import Clock, ConnectorError
 from connectors.process import prepare_io_process
@@ -90,7 +91,7 @@ def run(settings: Settings) -> int:
         print(f"offsite run: {error}", file=sys.stderr)  # noqa: T201
         return 1
     finally:
-        (settings.data / RUN_FILE).unlink(missing_ok=True)
+        withdraw(settings.data)
     return 0
 
 
@@ -98,6 +99,17 @@ def open_ports(ports: Ports) -> dict[str, int]:
     """Return the services that are open, and their ports."""
     places = {"hj212": ports.hj212, "tls": ports.tls, "http": ports.http, "desk": ports.desk}
     return {name: port for name, port in places.items() if port >= 0}
+
+
+def withdraw(data: Path) -> None:
+    """Take this process's note back; that of another product which runs on the same data stays."""
+    note = data / RUN_FILE
+    try:
+        mine = json.loads(note.read_text())["pid"] == os.getpid()
+    except (OSError, ValueError, KeyError):
+        return
+    if mine:
+        note.unlink(missing_ok=True)
 
 
 def announce(settings: Settings, ports: Ports) -> None:

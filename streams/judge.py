@@ -97,7 +97,7 @@ def judge(rule: Rule, episodes: Episodes, scores: Scores) -> tuple[list[Change],
         change = _observe(rule, episodes, member, *observation)
         if change is not None:
             changes.append(change._replace(row=row, episode=replace(change.episode)))
-    return changes, members if len(rows) else []
+    return changes, sorted(set(columns[0]))
 
 
 def _observe(

@@ -28,6 +28,7 @@ class Evidence:
     family: str
     level: int
     strength: float
+    open: bool = True
 
 
 @dataclass(slots=True)
@@ -53,14 +54,19 @@ class Window:
 
 
 def weigh(plan: Plan, windows: list[Window], site: str, alert: dict[str, Any], opened: int) -> Iterator[dict[str, Any]]:
-    """Take one changed alert into the windows of its site; yields the lead bodies that changed by it."""
+    """Take one changed alert into the windows of its site; yields the lead bodies that changed by it.
+
+    An alert stays in the window it joined; one that closes joins none.
+    """
     rule = plan.rule(alert["rule"])
     for lead_rule in plan.leads:
         if alert["family"] not in lead_rule.counts:
             continue
-        window = _window(lead_rule, windows, alert["point"], opened)
+        window = _window(lead_rule, windows, alert, opened)
+        if window is None:
+            continue
         strength = rule.weight * min(float(alert["score"]), 2.0) / 2.0
-        evidence = Evidence(opened, alert["family"], alert["level"], strength)
+        evidence = Evidence(opened, alert["family"], alert["level"], strength, alert["active"])
         if window.alerts.get(alert["id"]) == evidence:
             continue
         window.alerts[alert["id"]] = evidence
@@ -72,17 +78,20 @@ def weigh(plan: Plan, windows: list[Window], site: str, alert: dict[str, Any], o
 
 
 def forget(windows: list[Window], now: int, window_ms: int) -> None:
-    """Drop windows that no alert can join any more: a whole window older than log time allows for late openings."""
-    windows[:] = [w for w in windows if now - w.start < 2 * window_ms]
+    """Drop windows that no alert can change any more: all of theirs are closed, and no late opening reaches back so far."""
+    windows[:] = [w for w in windows if now - w.start < 2 * window_ms or any(e.open for e in w.alerts.values())]
 
 
-def _window(rule: LeadRule, windows: list[Window], point: str, opened: int) -> Window:
-    """Find the window that `opened` falls into, or begin one."""
-    span = rule.window_h * HOUR
-    for window in windows:
-        if window.type == rule.type and window.point == point and abs(opened - window.start) < span:
+def _window(rule: LeadRule, windows: list[Window], alert: dict[str, Any], opened: int) -> Window | None:
+    """Find the window the alert has joined, else the one that `opened` falls into, else begin one; None for one that closes."""
+    mine = [w for w in windows if w.type == rule.type and w.point == alert["point"]]
+    joined = next((w for w in mine if alert["id"] in w.alerts), None)
+    if joined is not None or not alert["active"]:
+        return joined
+    for window in mine:
+        if abs(opened - window.start) < rule.window_h * HOUR:
             return window
-    windows.append(Window(point, rule.type, opened))
+    windows.append(Window(alert["point"], rule.type, opened))
     return windows[-1]
 
 

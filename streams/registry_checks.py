@@ -1,6 +1,6 @@
 """Checks between the rows of a registry: dangling references, shared devices, ranges that run backwards.
 
-Enters: rows by table with the place they stand. Leaves: faults appended to the list, one sentence each.
+Enters: rows by table with the place they stand; what could not be read is empty in them and told already. Leaves: faults appended to the list, one sentence each.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def check_references(read: Read, faults: list[str]) -> None:
         known = {tuple(getattr(row, key) for key in keys) for _, row in rows}
         for place, row in read[table]:
             value = tuple(getattr(row, column) for column in columns)
-            if value[-1] and value not in known:
+            if all(value) and value not in known:
                 faults.append(f"{place} {columns[-1]}: {'/'.join(value)} is not in {target}")
     _check_serves(read, faults)
 
@@ -52,15 +52,16 @@ def _check_serves(read: Read, faults: list[str]) -> None:
         faults.extend(
             f"{place} serves: {row.site}/{name} is no point, device or production unit of the site"
             for name in row.serves
-            if (row.site, name) not in known
+            if row.site and (row.site, name) not in known
         )
 
 
 def check_values(read: Read, faults: list[str]) -> None:
     """Append faults of rows that are wrong by themselves or beside each other."""
     for place, row in read["sites"]:
-        if (row.lon is None) != (row.lat is None):
-            faults.append(f"{place} {'lon' if row.lon is None else 'lat'}: is missing beside its partner")
+        lost = "lon" if row.lon is None else "lat"
+        if (row.lon is None) != (row.lat is None) and not any(fault.startswith(f"{place} {lost}:") for fault in faults):
+            faults.append(f"{place} {lost}: is missing beside its partner")
     for place, row in read["factors"]:
         if row.range_low is not None and row.range_high is not None and row.range_low >= row.range_high:
             faults.append(f"{place} range_high: {row.range_high:g} must be greater than range_low {row.range_low:g}")
@@ -73,7 +74,7 @@ def check_values(read: Read, faults: list[str]) -> None:
 def _check_devices(read: Read, faults: list[str]) -> None:
     first: dict[tuple[str, str], str] = {}
     for place, row in read["points"]:
-        if not row.mn or row.medium in _SHARED_MEDIA:
+        if not row.mn or not row.medium or row.medium in _SHARED_MEDIA:
             continue
         other = first.setdefault((row.mn, row.medium), place)
         if other != place:

@@ -39,6 +39,9 @@ from streams.registry_model import (
 LIMIT_PERIODS = (*PERIODS, "8h", "year")
 """Averaging bases of a limit: those of readings, the 8-hour maximum of ozone (GB 3095) and the year."""
 
+ROLES = ("operator", "shift_lead", "officer", "enterprise", "responsible_unit", "leader", "admin", "auditor")
+"""The eight roles of persons that the desk knows."""
+
 
 class RegistryFaults(Exception):  # the word of the contract: a list of faults, not one error
     """The registry cannot be used. `faults` lists everything that is wrong, each with its place and the remedy."""
@@ -137,7 +140,10 @@ TABLES: dict[str, Table] = {
             "people",
             Person,
             ("person",),
-            (Column("person", required=True), *_texts("name role org org_level district site phone")),
+            (
+                *(Column("person", required=True), Column("name"), Column("role", one_of(ROLES))),
+                *_texts("org org_level district site phone"),
+            ),
         ),
     )
 }
@@ -165,15 +171,15 @@ def build(tables: Mapping[str, Iterable[Row]]) -> Registry:
 
 
 def _read_table(table: Table, rows: Iterable[Row], faults: list[str]) -> list[tuple[str, Any]]:
+    """Read all rows, in the order of their keys; one with a bad cell stays for the checks between rows."""
     first: dict[tuple[str, ...], str] = {}
+    required = [table.key.index(column.name) for column in table.columns if column.required and column.name in table.key]
     done: list[tuple[tuple[str, ...], str, Any]] = []
     for place, cells in rows:
         row = _read_row(table, place, cells, faults)
-        if row is None:
-            continue
-        written = cells_of(table, row)
+        written = {**{name: (cell or "").strip() for name, cell in cells.items()}, **cells_of(table, row)}
         key = tuple(written.get(name, "") for name in table.key)
-        if key in first:
+        if key in first and all(key[k] for k in required):
             faults.append(
                 f"{place} {table.key[-1]}: duplicate key {'/'.join(k for k in key if k)}, already given at {first[key]}"
             )
@@ -183,8 +189,8 @@ def _read_table(table: Table, rows: Iterable[Row], faults: list[str]) -> list[tu
 
 
 def _read_row(table: Table, place: str, cells: Mapping[str, str], faults: list[str]) -> Any:
-    known: dict[str, Any] = {}
-    before = len(faults)
+    """Read one row; what is missing or cannot be read is a fault, and is empty in the row."""
+    known: dict[str, Any] = {column.attribute or column.name: "" for column in table.columns if column.required}
     for column in table.columns:
         cell = (cells.get(column.name) or "").strip()
         if cell:
@@ -194,8 +200,6 @@ def _read_row(table: Table, place: str, cells: Mapping[str, str], faults: list[s
                 faults.append(f"{place} {column.name}: {error}")
         elif column.required:
             faults.append(f"{place} {column.name}: is missing")
-    if len(faults) > before:
-        return None
     names = {column.name for column in table.columns}
     extra = {name: cell.strip() for name, cell in cells.items() if name not in names and (cell or "").strip()}
     return table.row(**known, extra=extra)

@@ -76,6 +76,16 @@ def _cut_at_pauses(every: Int64, screened: Screened, state: State, plan: Plan) -
     yield every
 
 
+def forgive(state: State, plan: Plan) -> None:
+    """Count no silence up to each site's log time: nobody listened between the last of the log and what comes now."""
+    clock = state.slabs["sites"].data["clock"]
+    for rule, _detector in silence_rules(plan):
+        slab = state.slabs[f"rule:{rule.id}"]
+        site = state.index.point_site[: len(slab)]
+        slab.data["last"] = np.where(slab.data["last"] > 0, np.maximum(slab.data["last"], clock[site]), 0)
+        slab.touch(np.arange(len(slab)))
+
+
 def _longest(plan: Plan) -> int:
     """Return the distance between ticks, ms, from which log time stood still."""
     return (1 + plan.time.pause_min) * MINUTE

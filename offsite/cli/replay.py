@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from offsite.cli.common import failed, json_option, print_json
@@ -42,7 +43,9 @@ def run(args: argparse.Namespace) -> int:
         print_json(books)
     else:
         _show(books)
-    return 0
+    for words in books.get("damaged", ()):
+        print(f"offsite replay: {words}", file=sys.stderr)
+    return 1 if "damaged" in books else 0
 
 
 def _show(books: dict[str, object]) -> None:

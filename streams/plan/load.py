@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from streams.plan.check import LEAD, RULE, checked, is_number, table, tables
+
 MINUTE = 60_000
 HOUR = 60 * MINUTE
-FAMILIES = ("statistics", "limits", "parameters", "power", "video", "quality", "manual")
-CADENCES = ("reading", "minute", "hour", "day")
-SCOPES = ("series", "point", "unit", "site")
 DEFAULT = Path(__file__).with_name("plan.toml")
 
 
@@ -138,59 +137,47 @@ def load_plan(path: Path | None = None) -> Plan:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
         raise PlanFaults(str(source), [str(fault)]) from fault
     faults: list[str] = []
+    replay = table(data.get("replay", {}), "replay", faults)
     plan = Plan(
         version=str(data.get("version", "")),
         hash=hashlib.sha256(raw).hexdigest()[:16],
         time=_section(Times, data.get("time", {}), "time", faults),
         validity=_section(Validity, data.get("validity", {}), "validity", faults),
         cross_site=_section(CrossSite, data.get("cross_site", {}), "cross_site", faults),
-        rules=tuple(_rule(r, f"rules[{i}]", faults) for i, r in enumerate(data.get("rules", []))),
-        leads=tuple(_lead(r, f"leads[{i}]", faults) for i, r in enumerate(data.get("leads", []))),
+        rules=tuple(_rule(one, path, faults) for path, one in tables(data.get("rules", []), "rules", faults)),
+        leads=tuple(_lead(one, path, faults) for path, one in tables(data.get("leads", []), "leads", faults)),
         ranges=_ranges(data.get("ranges", {}), faults),
-        replay_limits=_numbers(data.get("replay", {}).get("limits", {}), "replay.limits", faults),
+        replay_limits=_numbers(replay.get("limits", {}), "replay.limits", faults),
     )
-    ids = [r.id for r in plan.rules]
+    ids = [r.id for r in plan.rules if r.id]
     faults += [f"rules: id '{i}' is used twice; give each rule its own" for i in sorted({i for i in ids if ids.count(i) > 1})]
+    if "rules" not in data or data["rules"] == []:
+        faults.append("rules: there is none; write at least one as [[rules]]")
     if faults:
-        raise PlanFaults(str(source), [f for f in faults if f])
+        raise PlanFaults(str(source), faults)
     return plan
 
 
-def _section(kind: Any, data: Mapping[str, Any], path: str, faults: list[str]) -> Any:
+def _section(kind: Any, data: Any, path: str, faults: list[str]) -> Any:
     """Build a flat dataclass of numbers from a TOML table."""
     known = {name: type(getattr(kind(), name)) for name in kind.__dataclass_fields__}
     good: dict[str, Any] = {}
-    for name, value in data.items():
+    for name, value in table(data, path, faults).items():
         if name not in known:
             faults.append(f"{path}.{name}: unknown; known are {', '.join(known)}")
-        elif isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        elif not is_number(value) or value < 0:
             faults.append(f"{path}.{name}: must be a number that is not negative, not {value!r}")
+        elif known[name] is int and value != int(value):
+            faults.append(f"{path}.{name}: must be a whole number, not {value!r}")
         else:
             good[name] = known[name](value)
     return kind(**good)
 
 
-def _table(kind: Any, data: Mapping[str, Any], path: str, faults: list[str]) -> dict[str, Any]:
-    """Check names and required keys of a rule table; return what can be used."""
-    fields = kind.__dataclass_fields__
-    required = [n for n, f in fields.items() if f.default is f.default_factory]
-    faults += [f"{path}.{n}: unknown; known are {', '.join(fields)}" for n in data if n not in fields]
-    faults += [f"{path}.{n}: is required" for n in required if n not in data]
-    return {n: v for n, v in data.items() if n in fields} | {n: "" for n in required if n not in data}
-
-
 def _rule(data: Mapping[str, Any], path: str, faults: list[str]) -> Rule:
-    values = _table(Rule, data, path, faults)
-    for name, allowed in (("family", FAMILIES), ("cadence", CADENCES), ("scope", SCOPES)):
-        if name in values and values[name] not in allowed:
-            faults.append(f"{path}.{name}: {values[name]!r} is not one of {', '.join(allowed)}")
-    for name in ("levels", "lasting"):
-        pairs = values.get(name, ())
-        if not all(len(p) == 2 and p[1] in (1, 2, 3, 4) for p in pairs):
-            faults.append(f"{path}.{name}: must be pairs of a threshold and a level 1 to 4")
-            pairs = ()
-        if name in values:
-            values[name] = tuple((float(t), int(level)) for t, level in pairs)
+    values = checked(Rule, RULE, data, path, faults)
+    for name in {"levels", "lasting"} & values.keys():
+        values[name] = tuple((float(least), int(level)) for least, level in values[name])
     values["window_of"] = _numbers(values.get("window_of", {}), f"{path}.window_of", faults)
     for name in ("only", "exempt"):
         values[name] = frozenset(values.get(name, ()))
@@ -198,28 +185,24 @@ def _rule(data: Mapping[str, Any], path: str, faults: list[str]) -> Rule:
 
 
 def _lead(data: Mapping[str, Any], path: str, faults: list[str]) -> LeadRule:
-    values = _table(LeadRule, data, path, faults)
-    unknown = set(values.get("counts") or ()) - set(FAMILIES)
-    faults += [f"{path}.counts: {name!r} is not one of {', '.join(FAMILIES)}" for name in sorted(unknown)]
-    values["counts"] = frozenset(values.get("counts") or ())
+    values = checked(LeadRule, LEAD, data, path, faults)
+    values["counts"] = frozenset(values["counts"])
     values["missing"] = tuple(values.get("missing", ()))
-    if not isinstance(values["families"], int) or values["families"] < 1:
-        faults.append(f"{path}.families: must be a whole number from 1")
     return LeadRule(**values)
 
 
-def _ranges(data: Mapping[str, Any], faults: list[str]) -> dict[str, tuple[float, float]]:
+def _ranges(data: Any, faults: list[str]) -> dict[str, tuple[float, float]]:
     good: dict[str, tuple[float, float]] = {}
-    for factor, pair in data.items():
-        if not (
-            isinstance(pair, list) and len(pair) == 2 and all(isinstance(v, (int, float)) for v in pair) and pair[0] < pair[1]
-        ):
-            faults.append(f"ranges.{factor}: must be [low, high] with low below high")
-        else:
+    for factor, pair in table(data, "ranges", faults).items():
+        if isinstance(pair, list) and len(pair) == 2 and all(map(is_number, pair)) and pair[0] < pair[1]:
             good[factor] = (float(pair[0]), float(pair[1]))
+        else:
+            faults.append(f"ranges.{factor}: must be [low, high] with low below high, not {pair!r}")
     return good
 
 
-def _numbers(data: Mapping[str, Any], path: str, faults: list[str]) -> dict[str, float]:
-    faults += [f"{path}.{k}: must be a number above 0" for k, v in data.items() if not isinstance(v, (int, float)) or v <= 0]
-    return {k: float(v) for k, v in data.items() if isinstance(v, (int, float)) and v > 0}
+def _numbers(data: Any, path: str, faults: list[str]) -> dict[str, float]:
+    found = table(data, path, faults)
+    good = {k: float(v) for k, v in found.items() if is_number(v) and v > 0}
+    faults += [f"{path}.{k}: must be a number above 0, not {v!r}" for k, v in found.items() if k not in good]
+    return good

@@ -47,7 +47,7 @@ def test_every_fault_is_told_at_once_with_its_key_and_the_fix(tmp_path: Path) ->
     )
     found = faults(file)
     for start in (
-        "hj212_port: 'many' is not a int; write it as one",
+        "hj212_port: 'many' is not a whole number; write it as one",
         "http_port: 70000 is no port; use 1 to 65535",
         "colour: unknown key; known are",
         f"registry: {tmp_path / 'nowhere'} does not exist",
@@ -57,6 +57,23 @@ def test_every_fault_is_told_at_once_with_its_key_and_the_fix(tmp_path: Path) ->
     ):
         assert any(fault.startswith(start) for fault in found), (start, found)
     assert len(found) == 7
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("host = 3", "host: 3 is not text in quotes; write it as one"),
+        ("title = true", "title: True is not text in quotes"),
+        ("hj212_port = true", "hj212_port: True is not a whole number"),
+        ("hj212_port = 9212.5", "hj212_port: 9212.5 is not a whole number"),
+        ("data = 3", "data: 3 is not a path; write it as one"),
+        ('data = ""', "data: is empty; give the path of a directory, or leave the key out for offsite-data"),
+        ("dialects = 3", "dialects: 3 is not a table"),
+    ],
+)
+def test_a_value_of_another_kind_is_a_listed_fault(tmp_path: Path, line: str, wanted: str) -> None:
+    [fault] = faults(written(tmp_path, line + "\n"))
+    assert fault.startswith(wanted)
 
 
 @pytest.mark.parametrize("port", ["-2", "65536", "x", ""])

@@ -19,7 +19,7 @@ class Desk:
         self.site = site
         self.windows: list[Window] = []
 
-    def alert(self, rule: str, at: float = 0.0, *, point="DA001", level=3, score=2.0, key=None, factor="a21026", start=T0):
+    def alert(self, rule: str, at: float = 0.0, *, point="DA001", level=3, score=2.0, key=None, factor="a21026", start=T0, active=True):
         opened = start + round(at * HOUR)
         body = {
             "id": key or f"{rule}/{point}/{at}",
@@ -29,6 +29,7 @@ class Desk:
             "factor": factor,
             "level": level,
             "score": score,
+            "active": active,
         }
         return list(weigh(PLAN, self.windows, self.site, body, opened))
 
@@ -126,6 +127,9 @@ def test_the_law_is_that_of_the_day_of_the_act(day: str, point: str, factor: str
 def test_windows_that_no_alert_can_join_are_forgotten() -> None:
     desk = Desk()
     desk.alert("exceed-hour")
+    forget(desk.windows, T0 + 72 * HOUR, 24 * HOUR)
+    assert len(desk.windows) == 1
+    desk.alert("exceed-hour", active=False)
     forget(desk.windows, T0 + 48 * HOUR - 1, 24 * HOUR)
     assert len(desk.windows) == 1
     forget(desk.windows, T0 + 48 * HOUR, 24 * HOUR)

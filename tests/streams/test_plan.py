@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from detectors.catalog import CATALOG
+from streams.alerts import _words
+from streams.judge import Episode
 from streams.plan import PlanFaults, load_plan
-from streams.plan.load import DEFAULT, FAMILIES
+from streams.plan.check import ALERT_WORDS, FAMILIES, LEAD, RULE
+from streams.plan.load import DEFAULT, LeadRule, Rule
 from tests.streams.driven import PLAN
 
-RULE = """[[rules]]
+ONE = """[[rules]]
 id = "r"
 detector = "limit"
 family = "limits"
@@ -66,7 +69,7 @@ def test_a_plan_cannot_be_changed() -> None:
 
 
 def test_what_is_left_out_has_the_default(tmp_path: Path) -> None:
-    plan = load(tmp_path, RULE)
+    plan = load(tmp_path, ONE)
     assert plan.time == PLAN.time
     assert plan.validity == PLAN.validity
     [rule] = plan.rules
@@ -74,13 +77,13 @@ def test_what_is_left_out_has_the_default(tmp_path: Path) -> None:
 
 
 def test_another_text_has_another_hash(tmp_path: Path) -> None:
-    assert load(tmp_path, RULE).hash != load(tmp_path, RULE + "# a remark\n").hash
+    assert load(tmp_path, ONE).hash != load(tmp_path, ONE + "# a remark\n").hash
 
 
 def test_all_faults_are_listed_at_once_each_with_its_path(tmp_path: Path) -> None:
     text = (
-        RULE
-        + RULE.replace('id = "r"', 'id = "q"').replace('"hour"', '"weekly"').replace('"limits"', '"gossip"')
+        ONE
+        + ONE.replace('id = "r"', 'id = "q"').replace('"hour"', '"weekly"').replace('"limits"', '"gossip"')
         + "levels = [[1.0, 7]]\nhysteresis = 3\nwindow_of = { a = -1 }\n"
         + '[[rules]]\nid = "r"\n'
         + '[time]\ngrace_min = "ten"\nlunch_min = 30\n'
@@ -121,3 +124,101 @@ def test_exempt_beats_only() -> None:
     assert [rule.serves(f) for f in ("a21026", "a21002", "w01018")] == [True, False, False]
     constant = PLAN.rule("constant")
     assert [constant.serves(f) for f in ("a21026", "w01018", "w01001", "w00000", "d00001")] == [True, True, False, False, False]
+
+
+LEADING = '[[leads]]\ntype = "t"\nfamilies = 2\ncounts = ["limits", "power"]\nclause = ""\nzh = ""\nen = ""\n'
+
+
+def replaced(text: str, line: str) -> str:
+    """Return the table with the line of the same key replaced, or with one line more."""
+    key = line.split(" = ", maxsplit=1)[0]
+    return "\n".join([one for one in text.splitlines() if not one.startswith(f"{key} = ")] + [line]) + "\n"
+
+
+def test_every_field_has_a_check() -> None:
+    assert set(RULE) == {f.name for f in dataclasses.fields(Rule)}
+    assert set(LEAD) == {f.name for f in dataclasses.fields(LeadRule)}
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("id = 5", "must be text in quotes, not 5"),
+        ('id = " "', "must not be empty"),
+        ('detector = "crystal ball"', "'crystal ball' is not one of constant"),
+        ("detector = [1]", "[1] is not one of constant"),
+        ("scope = 1", "1 is not one of series"),
+        ("zh = 5", "must be text"),
+        ('zh = "{colour}"', "cannot be filled (KeyError('colour')); its words are factor"),
+        ('en = "{"', "cannot be filled"),
+        ('en = "{}"', "cannot be filled"),
+        ('en = "{observed:.2f}"', "cannot be filled"),
+        ('en = "{factor.code}"', "cannot be filled"),
+        ("clause = 1", "must be text"),
+        ('enter = "a"', "must be a number from 0, not 'a'"),
+        ("enter = true", "must be a number from 0, not True"),
+        ("exit = nan", "must be a number from 0, not nan"),
+        ("hold = -3", "must be a whole number from 1, not -3"),
+        ("hold = 1.5", "must be a whole number from 1, not 1.5"),
+        ("on_delay_min = -1", "must be a number from 0"),
+        ("off_delay_min = []", "must be a number from 0"),
+        ("window_min = 0", "must be a number above 0"),
+        ("window_of = 5", "must be a table of numbers"),
+        ("weight = 1.5", "must be a number from 0 to 1, not 1.5"),
+        ("levels = 5", "must be pairs"),
+        ("levels = [5]", "must be pairs"),
+        ("levels = [[1.0, true]]", "must be pairs"),
+        ('lasting = [["a", 1]]', "must be pairs"),
+        ('only = "a21026"', "must be a list of texts"),
+        ("exempt = [5]", "must be a list of texts"),
+    ],
+)
+def test_each_field_of_a_rule_is_checked(tmp_path: Path, line: str, wanted: str) -> None:
+    [fault] = faults(tmp_path, replaced(ONE, line))
+    assert fault.startswith(f"rules[0].{line.split(' = ', maxsplit=1)[0]}: {wanted}")
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("type = 1", "must be text"),
+        ("families = true", "must be a whole number from 1, not True"),
+        ("counts = 5", "must be a list of texts"),
+        ("counts = []", "must name at least one family"),
+        ('zh = "{factor}"', "cannot be filled (KeyError('factor')); its words are families, n"),
+        ("window_h = 0", "must be a number above 0"),
+        ("auto_case_level = 5", "must be a whole number from 0 to 4"),
+        ('missing = "x"', "must be a list of texts"),
+    ],
+)
+def test_each_field_of_a_lead_is_checked(tmp_path: Path, line: str, wanted: str) -> None:
+    [fault] = faults(tmp_path, ONE + replaced(LEADING, line))
+    assert fault.startswith(f"leads[0].{line.split(' = ', maxsplit=1)[0]}: {wanted}")
+    assert load(tmp_path, ONE + LEADING).leads[0].counts == {"limits", "power"}
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("", "rules: there is none; write at least one as [[rules]]"),
+        ("rules = 5", "rules: must be a list of tables, each written [[rules]], not 5"),
+        ("time = 5\n" + ONE, "time: must be a table, written [time], not 5"),
+        ("leads = 5\n" + ONE, "leads: must be a list of tables"),
+        ("ranges = 5\n" + ONE, "ranges: must be a table"),
+        ("replay = 5\n" + ONE, "replay: must be a table"),
+        ("replay = { limits = 5 }\n" + ONE, "replay.limits: must be a table"),
+        ("time = { grace_min = inf }\n" + ONE, "time.grace_min: must be a number"),
+        ("time = { grace_min = 0.5 }\n" + ONE, "time.grace_min: must be a whole number"),
+    ],
+)
+def test_a_plan_of_another_shape_is_a_listed_fault(tmp_path: Path, text: str, wanted: str) -> None:
+    [fault] = faults(tmp_path, text)
+    assert fault.startswith(wanted)
+
+
+def test_the_trial_words_are_those_that_alerts_fill_in() -> None:
+    words = _words(PLAN.rule("exceed-hour"), Episode(0, 0, 1.0, 40.0, 35.0), "a21026", 35.0, "permit", "")
+    assert set(ALERT_WORDS) == {*words, "factor", "source"}
+    assert {name for name, word in ALERT_WORDS.items() if isinstance(word, int)} == {
+        name for name, word in words.items() if isinstance(word, int)
+    }

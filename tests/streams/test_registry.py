@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cases import people
 from streams import registry
 from streams.registry import Bounds, Registry, RegistryFaults
 from streams.registry_cells import read_bounds, read_date, read_rings, write, write_bounds
+from streams.registry_tables import ROLES
 
 GOOD = {
     "districts": "code,name,parent\n4101,郑州市,\n410102,中原区,4101\n",
@@ -117,6 +119,43 @@ def test_all_faults_come_at_once_each_with_its_place(tmp_path: Path) -> None:
 def test_a_duplicate_key_names_the_first_place(tmp_path: Path) -> None:
     assert faults(tmp_path, sites=GOOD["sites"] + "S1,,,,,,,\n") == [
         "sites.csv:4 site: duplicate key S1, already given at sites.csv:2"
+    ]
+
+
+def test_a_row_with_a_bad_cell_is_still_compared_with_the_others(tmp_path: Path) -> None:
+    assert faults(
+        tmp_path,
+        sites="site,lon,lat\nS1,200,34\n,1,2\n,1,2\n",
+        points="site,point,medium,mn,area_m2\nS1,DA001,gas,M1,x\nS1,DA001,gass,M1,\nS9,DA002,gas,M1,0\n,DA003,water,,\n",
+        factors="site,point,factor,range_low,wet\nS1,DA001,a1,x,\nS1,DA001,a1,,maybe\nS1,DA009,a1,y,\n",
+        limits="site,point,factor,period,limit,unit\nS1,DA001,a1,hourly,1,g\nS1,DA001,a1,hourly,1,g\n",
+        equipment="site,device,kind,serves\n,E1,production,DA001\nS1,E2,magic,DA001;DA009\n",
+        people="person,name,role,site\np1,A,boss,S9\n",
+        districts="code\n1\n",
+    ) == [
+        "sites.csv:2 lon: '200' is not within -180 … 180",
+        "sites.csv:3 site: is missing",
+        "sites.csv:4 site: is missing",
+        "points.csv:2 area_m2: 'x' is not a number",
+        "points.csv:3 medium: 'gass' is not one of gas, water, air, surface_water, noise, power, video",
+        "points.csv:3 point: duplicate key S1/DA001, already given at points.csv:2",
+        "points.csv:4 area_m2: '0' must be greater than 0",
+        "points.csv:5 site: is missing",
+        "factors.csv:2 range_low: 'x' is not a number",
+        "factors.csv:3 wet: 'maybe' is not yes or no",
+        "factors.csv:3 factor: duplicate key S1/DA001/a1, already given at factors.csv:2",
+        "factors.csv:4 range_low: 'y' is not a number",
+        "limits.csv:2 period: 'hourly' is not one of realtime, minute, hour, day, month, quarter, 8h, year",
+        "limits.csv:3 period: 'hourly' is not one of realtime, minute, hour, day, month, quarter, 8h, year",
+        "limits.csv:3 valid_from: duplicate key S1/DA001/a1/hourly/g, already given at limits.csv:2",
+        "equipment.csv:2 site: is missing",
+        "equipment.csv:3 kind: 'magic' is not one of production, treatment",
+        "people.csv:2 role: 'boss' is not one of operator, shift_lead, officer, enterprise, responsible_unit, leader, admin, auditor",
+        "points.csv:4 mn: M1 already serves a gas point at points.csv:2; its readings could not be told apart",
+        "points.csv:4 site: S9 is not in sites",
+        "factors.csv:4 point: S1/DA009 is not in points",
+        "people.csv:2 site: S9 is not in sites",
+        "equipment.csv:3 serves: S1/DA009 is no point, device or production unit of the site",
     ]
 
 
@@ -337,3 +376,9 @@ def test_dates_as_people_write_them(cell: str, day: tuple[int, int, int]) -> Non
 def test_what_is_no_date(cell: str) -> None:
     with pytest.raises(ValueError, match="is not a date"):
         read_date(cell)
+
+
+def test_the_roles_are_those_of_the_desk(tmp_path: Path) -> None:
+    assert tuple(people.ROLES) == ROLES
+    rows = "".join(f"p{k},A,{role},S1\n" for k, role in enumerate(ROLES))
+    assert len(registry.load(folder(tmp_path, people="person,name,role,site\n" + rows)).people) == len(ROLES)
