@@ -12,7 +12,7 @@ from typing import Any
 
 from connectors.core import Retry
 from offsite import desk_client, registered
-from offsite.data_dir import STATE, Running, actor, desk_of, now, open_desk, open_log, open_state, project, running
+from offsite.data_dir import STATE, Running, actor, desk_of, note_adoption, now, open_desk, open_log, open_state, project, running
 from streams.embedded import open_embedded
 from streams.identity import rfc3339
 from streams.plan import load_plan
@@ -35,9 +35,7 @@ def adopt(data: Path, mns: Sequence[str] | None, *, person: str | None, plan: Pa
             by = actor(desk, person)
             found = registered.adopt(data, log, now(), mns)
             if found:
-                desk.record(
-                    by, "device.adopt", next(iter(found)) if len(found) == 1 else f"{len(found)} devices", {"frames": found}
-                )
+                note_adoption(desk, by, found)
             judge = open_embedded(data, log, judged_by)
             try:
                 judge.run(lambda: judge.store.position() >= log.end(), lambda: None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +102,12 @@ def project(store: StateStore, desk: Desk) -> None:
     """Bring all outputs of the judge to the desk; repeating it changes nothing."""
     while outputs := store.outputs(desk.position(), PROJECT_AT_ONCE):
         desk.project(outputs, outputs[-1][0])
+
+
+def note_adoption(desk: Desk, by: str, found: Mapping[str, int]) -> None:
+    """Write an adoption into the audit: who, which device (or how many), and the frames of each (promise 9)."""
+    subject = next(iter(found)) if len(found) == 1 else f"{len(found)} devices"
+    desk.record(by, "device.adopt", subject, {"frames": dict(found)})
 
 
 def actor(desk: Desk, person: str | None) -> str:

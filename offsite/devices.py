@@ -16,7 +16,7 @@ from connectors.core import Refused
 from connectors.hj212.device import DeviceSettings
 from connectors.hj212.frame import Dialect
 from offsite import registered
-from offsite.data_dir import actor
+from offsite.data_dir import actor, note_adoption
 from offsite.settings import Settings, secret
 from streams.alerts import factor_names
 from streams.identity import rfc3339
@@ -115,7 +115,7 @@ class Devices:
             wanted = sorted(late)  # what the gateway held until it knew
         for mn in found:
             product.intake.held.pop(mn, None)
-        await asyncio.to_thread(product.desk.record, person, "device.adopt", f"{len(found)} devices", {"records": found})
+        await asyncio.to_thread(note_adoption, product.desk, person, found)
         return found
 
     async def command(self, mn: str, cn: str, params: dict[str, Any], by: str | None) -> dict[str, Any]:

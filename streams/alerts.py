@@ -27,8 +27,6 @@ PERIOD_OF_ROLE = {1: "realtime", 3: "minute"}
 @cache
 def factor_names() -> dict[str, tuple[str, str, str]]:
     """Return factor code → (Chinese name, English name, usual unit) from HJ 212-2017 Annex B."""
-    if not FACTORS.exists():
-        return {}
     with FACTORS.open(encoding="utf-8", newline="") as lines:
         return {r["code"]: (r["name_zh"], r.get("name_en") or r["code"], r["unit"]) for r in csv.DictReader(lines)}
 

@@ -8,6 +8,7 @@ derived, never stored: the same table and registry give the same arrays after a 
 * cell: number among the series that feed hour windows and detectors of reading cadence, -1 for the others
 * role: what the series is in the life of a channel, see ROLES
 * cell_flow: the cell that holds the flow of the same water point in the same role, -1 where there is none
+* cell_series: series of a cell
 * cell_interval: registered interval of a cell in s, 0 where none is registered; point_interval: the shortest of a point, NaN
 * convertible: channels that a base O2 applies to: pollutants of a gas outlet, not its state quantities
 """
@@ -94,7 +95,7 @@ class Index:
         self.site = self.point = self.channel = self.cell = np.zeros(0, np.int32)
         self.role = self.period = np.zeros(0, np.uint8)
         self.low = self.high = np.zeros(0)
-        self.cell_channel = self.cell_site = np.zeros(0, np.int32)
+        self.cell_series = self.cell_channel = self.cell_site = np.zeros(0, np.int32)
         self.cell_role = np.zeros(0, np.uint8)
         self.floor = np.zeros(0)
         self.channel_point = self.channel_site = np.zeros(0, np.int32)
@@ -143,7 +144,7 @@ class Index:
 
     def _derive(self) -> None:
         """Recompute the columns by cell, channel and point."""
-        cells = np.array(self.cells, np.int32)
+        self.cell_series = cells = np.array(self.cells, np.int32)
         self.cell_channel, self.cell_site, self.cell_role = self.channel[cells], self.site[cells], self.role[cells]
         names = self.channels.names
         self.channel_site = np.array([self.sites.ids[c[0]] for c in names], np.int32)

@@ -46,8 +46,8 @@ class Columns(NamedTuple):
 
 
 def _bounds(columns: Columns) -> tuple[Float64, Float64]:
-    series = np.asarray(columns.state.index.cells, np.int64)[columns.rows.cell]
     index = columns.state.index
+    series = index.cell_series[columns.rows.cell]
     return index.low[series], index.high[series]
 
 

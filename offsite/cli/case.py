@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from offsite.cli.common import data_option, existing, failed, json_option, print_json, print_table
+from offsite.cli.common import data_option, existing, failed, json_option, print_rows, print_table
 from offsite.cli.person import person_option, values_of
 
 EXAMPLES = """examples:
@@ -75,11 +75,7 @@ def _list(args: argparse.Namespace) -> int:
 
     with open_desk(args.data) as desk:
         rows = desk.cases(state=args.state, site=args.site, limit=args.limit)[::-1]
-    if args.json:
-        for row in rows:
-            print_json(row)
-    else:
-        print_table(([row[name] for name in COLUMNS] for row in rows), COLUMNS)
+    print_rows(rows, COLUMNS, as_json=args.json)
     return 0
 
 

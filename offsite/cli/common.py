@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,15 @@ def print_table(rows: Iterable[Iterable[object]], head: Iterable[str]) -> None:
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     for row in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
+    """Print rows for programs, one JSON object a line, or their `columns` as a table for people."""
+    if as_json:
+        for row in rows:
+            print_json(row)
+    else:
+        print_table(([row[name] for name in columns] for row in rows), columns)
 
 
 def failed(error: Exception, verb: str) -> int:

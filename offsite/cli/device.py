@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from offsite.cli.common import data_option, existing, failed, json_option, print_json, print_table
+from offsite.cli.common import data_option, existing, failed, json_option, print_json, print_rows, print_table
 from offsite.cli.person import person_option, values_of
 
 EXAMPLES = """examples:
@@ -59,11 +59,7 @@ def _list(args: argparse.Namespace) -> int:
     from offsite.adoption import devices
 
     rows = devices(args.data)
-    if args.json:
-        for row in rows:
-            print_json(row)
-    else:
-        print_table(([row[name] for name in COLUMNS] for row in rows), COLUMNS)
+    print_rows(rows, COLUMNS, as_json=args.json)
     return 0
 
 

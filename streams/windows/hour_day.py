@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.model import Float64, Int64
+from streams.model import Float64, Int32, Int64
 from streams.plan.load import HOUR, Plan
 from streams.screen import CST_HOURS, GOOD, Screened, days_closed
 from streams.state import State
@@ -165,10 +165,11 @@ def _settle_hours(state: State, plan: Plan, hours: grid.Hours, upto: Int64, at: 
     number, mine = np.divmod(key, len(index.channels.names) + 1)
     valid = minutes >= plan.validity.minutes_per_hour
     raw, zs, ok, judged = channel.settle(slab, mine, number, mean[0], mean[1], valid)
-    o2 = _o2_of(state, mine, number, np.where(ok, raw, np.nan), key)
-    base = np.where(index.convertible[mine], index.base_o2[index.channel_point[mine]], np.nan)
+    point = index.channel_point[mine]
+    o2 = _companion(state, index.point_o2[point], number, key, np.where(ok, raw, np.nan))
+    base = np.where(index.convertible[mine], index.base_o2[point], np.nan)
     value = channel.basis(raw, zs, o2, base)
-    litres = _flow_of(state, mine, key, raw)
+    litres = _companion(state, index.point_flow[point], number, key, raw)
     channel.add_hours(slab, mine, number, value, litres, ok)
     state.books["windows.hour"] += len(key)
     flow.closed.append(Closed("hour", mine, number * HOUR, value, minutes, ok))
@@ -198,23 +199,9 @@ def _by_channel(state: State, hours: grid.Hours, reported: tuple[Int64, Int64]) 
     return keys, (raw, zs), minutes
 
 
-def _o2_of(state: State, mine: Int64, number: Int64, raw: Float64, key: Int64) -> Float64:
-    """Return the O2 hour of the same point and hour for each row, NaN without one."""
-    index = state.index
-    o2 = index.point_o2[index.channel_point[mine]].astype(np.int64)
-    return _look_up(key, raw, np.where(o2 >= 0, number * (len(index.channels.names) + 1) + o2, -1))
-
-
-def _flow_of(state: State, mine: Int64, key: Int64, raw: Float64) -> Float64:
-    """Return the flow hour of the same water point and hour for each row, NaN without one."""
-    index = state.index
-    flow = index.point_flow[index.channel_point[mine]].astype(np.int64)
-    number = key // (len(index.channels.names) + 1)
-    return _look_up(key, raw, np.where(flow >= 0, number * (len(index.channels.names) + 1) + flow, -1))
-
-
-def _look_up(keys: Int64, values: Float64, wanted: Int64) -> Float64:
-    """Return values[keys == wanted] for each wanted key (sorted unique keys), NaN where there is none."""
+def _companion(state: State, other: Int32, number: Int64, keys: Int64, values: Float64) -> Float64:
+    """Return for each row the value of channel `other` (-1: none) in the same hour, NaN without one; `keys` sorted and unique."""
+    wanted = np.where(other >= 0, number * (len(state.index.channels.names) + 1) + other, -1)
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[at] == wanted, values[at], np.nan)
 
