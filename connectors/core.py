@@ -47,7 +47,7 @@ class Record:
 
     `topic` is a topic of design §3 (or `held` for frames of an unknown MN), `key` the site id (UTF-8), `arrived` the log time
     in ms UTC, stamped once when the log accepts the record, `content_type` says how to decode `body`.
-    `offset` is -1 until the log has given one; offsets only grow.
+    `offset` is -1 until the log has given one; offsets only grow, in Kafka within a topic's `partition`.
     """
 
     topic: str
@@ -56,6 +56,7 @@ class Record:
     content_type: str
     body: bytes
     offset: int = -1
+    partition: int = 0
 
 
 class Log(Protocol):

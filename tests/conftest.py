@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest_plugins = [f"tests.real.{file.stem}" for file in sorted((Path(__file__).parent / "real").glob("*.py"))]
+"""Real servers, a module each."""
+
 settings.register_profile("offsite", deadline=None)  # a busy machine is no failure
 settings.load_profile("offsite")
 

@@ -1,0 +1,163 @@
+"""What every Kafka client of the product shares: how to reach the cluster, names of topics, partitions, and errors by reaction.
+
+Three clients are used, each for what it does best: confluent-kafka for the judging step and the gateway, kafka-python for
+administration, Faust's aiokafka for the agents. All of them partition by murmur2 of the key, as Kafka's own Java client does.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from connectors.core import ConnectorError, Lost, Record, Refused, Retry
+
+PLAINTEXT = "PLAINTEXT"
+CONTENT_TYPE = "content-type"
+MASK = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A Kafka cluster as its clients see it.
+
+    `prefix` stands before every topic, group and transactional id, so that several cities may share a cluster. `security` is
+    Kafka's `security.protocol`; certificates are paths of PEM files; `mechanism` is Kafka's `sasl.mechanism`.
+    """
+
+    bootstrap: str
+    prefix: str = ""
+    security: str = PLAINTEXT
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    mechanism: str = "SCRAM-SHA-512"
+    username: str = ""
+    password: str = ""
+
+    def named(self, name: str) -> str:
+        """Return the name that a topic, group or transactional id has in this cluster."""
+        return self.prefix + name
+
+    def bare(self, name: str) -> str:
+        """Return the name of a topic without the prefix."""
+        return name.removeprefix(self.prefix)
+
+    def librdkafka(self, **more: Any) -> dict[str, Any]:
+        """Return a configuration for confluent-kafka; keywords are its names with `_` for `.`."""
+        given = {
+            "bootstrap.servers": self.bootstrap,
+            "security.protocol": self.security,
+            "ssl.ca.location": self.ca,
+            "ssl.certificate.location": self.cert,
+            "ssl.key.location": self.key,
+        }
+        if "SASL" in self.security:
+            given |= {"sasl.mechanism": self.mechanism, "sasl.username": self.username, "sasl.password": self.password}
+        return {k: v for k, v in given.items() if v} | {k.replace("_", "."): v for k, v in more.items()}
+
+    def kafka_python(self) -> dict[str, Any]:
+        """Return the arguments of kafka-python's clients."""
+        given = {
+            "security_protocol": self.security,
+            "ssl_cafile": self.ca,
+            "ssl_certfile": self.cert,
+            "ssl_keyfile": self.key,
+        }
+        if "SASL" in self.security:
+            given |= {
+                "sasl_mechanism": self.mechanism,
+                "sasl_plain_username": self.username,
+                "sasl_plain_password": self.password,
+            }
+        return {"bootstrap_servers": self.bootstrap.split(",")} | {k: v for k, v in given.items() if v}
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Return the TLS context of a pure-Python client; None without TLS."""
+        if "SSL" not in self.security:
+            return None
+        context = ssl.create_default_context(cafile=self.ca or None)
+        if self.cert:
+            context.load_cert_chain(self.cert, self.key or None)
+        return context
+
+
+def murmur2(data: bytes) -> int:
+    """Return the 32-bit hash by which Kafka's Java client partitions keys.
+
+    >>> murmur2(b"foobar") == -790332482 & MASK
+    True
+    """
+    m, h = 0x5BD1E995, (0x9747B28C ^ len(data)) & MASK
+    whole = len(data) & ~3
+    for at in range(0, whole, 4):
+        k = int.from_bytes(data[at : at + 4], "little") * m & MASK
+        k = (k ^ k >> 24) * m & MASK
+        h = (h * m & MASK) ^ k
+    if whole < len(data):
+        h = (h ^ int.from_bytes(data[whole:], "little")) * m & MASK
+    h = (h ^ h >> 13) * m & MASK
+    return h ^ h >> 15
+
+
+@lru_cache(maxsize=200_000)
+def partition_of(site: str, partitions: int) -> int:
+    """Return the partition of a site: what a Java producer with the default partitioner would choose.
+
+    >>> partition_of("城南污水处理厂", 12) == (murmur2("城南污水处理厂".encode()) & 0x7FFFFFFF) % 12
+    True
+    """
+    return (murmur2(site.encode()) & 0x7FFFFFFF) % partitions
+
+
+def record_of(message: Any, cluster: Cluster) -> Record:
+    """Return a consumed confluent-kafka message as a log record; its log time is the message's timestamp.
+
+    A key that is no UTF-8 stays legible with its bytes escaped; the engine refuses such a message with the reason.
+    """
+    headers = dict(message.headers() or ())
+    kind = headers.get(CONTENT_TYPE) or b"application/json"
+    return Record(
+        cluster.bare(message.topic()),
+        (message.key() or b"").decode("utf-8", "backslashreplace"),
+        message.timestamp()[1],
+        kind.decode("latin-1"),
+        message.value() or b"",
+        message.offset(),
+        message.partition(),
+    )
+
+
+def translate(error: Any, doing: str) -> ConnectorError:
+    """Return the connector error that a confluent-kafka `KafkaError` demands; `doing` says what was being done."""
+    text = f"Kafka, {doing}: {error.str()} ({error.name()})"
+    if error.code() in _refused():
+        return Refused(f"{text}; make the message smaller or correct it")
+    if error.fatal() or error.txn_requires_abort() or error.code() in _gone():
+        return Lost(text)
+    return Retry(text) if error.retriable() or error.code() in _away() else Lost(text)
+
+
+def _codes(names: Iterable[str]) -> frozenset[int]:
+    from confluent_kafka import KafkaError
+
+    return frozenset(getattr(KafkaError, name) for name in names)
+
+
+@lru_cache
+def _refused() -> frozenset[int]:
+    return _codes(("MSG_SIZE_TOO_LARGE", "INVALID_RECORD", "INVALID_MSG"))
+
+
+@lru_cache
+def _gone() -> frozenset[int]:
+    return _codes(("_FENCED", "FENCED_INSTANCE_ID", "UNKNOWN_MEMBER_ID", "ILLEGAL_GENERATION", "INVALID_PRODUCER_EPOCH"))
+
+
+@lru_cache
+def _away() -> frozenset[int]:
+    return _codes(
+        ("_ALL_BROKERS_DOWN", "_TRANSPORT", "_TIMED_OUT", "_MSG_TIMED_OUT", "_RESOLVE", "_QUEUE_FULL", "NOT_ENOUGH_REPLICAS")
+    )
