@@ -6,6 +6,7 @@ administration, Faust's aiokafka for the agents. All of them partition by murmur
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +17,12 @@ from connectors.core import ConnectorError, Lost, Record, Refused, Retry
 
 PLAINTEXT = "PLAINTEXT"
 CONTENT_TYPE = "content-type"
+_quiet = logging.getLogger("offsite.librdkafka")
+_quiet.addHandler(logging.NullHandler())
+_quiet.propagate = False
+"""For clients whose failures are told by an error: librdkafka would print each attempt to standard error."""
 MASK = 0xFFFFFFFF
+TRY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,7 @@ class Cluster:
         return name.removeprefix(self.prefix)
 
     def librdkafka(self, **more: Any) -> dict[str, Any]:
-        """Return a configuration for confluent-kafka; keywords are its names with `_` for `.`."""
+        """Return a configuration for confluent-kafka; keywords are its names with `_` for `.`, callbacks (`error_cb`) as they are."""
         given = {
             "bootstrap.servers": self.bootstrap,
             "security.protocol": self.security,
@@ -56,7 +62,7 @@ class Cluster:
         }
         if "SASL" in self.security:
             given |= {"sasl.mechanism": self.mechanism, "sasl.username": self.username, "sasl.password": self.password}
-        return {k: v for k, v in given.items() if v} | {k.replace("_", "."): v for k, v in more.items()}
+        return {k: v for k, v in given.items() if v} | {_dotted(k): v for k, v in more.items()}
 
     def kafka_python(self) -> dict[str, Any]:
         """Return the arguments of kafka-python's clients."""
@@ -74,14 +80,46 @@ class Cluster:
             }
         return {"bootstrap_servers": self.bootstrap.split(",")} | {k: v for k, v in given.items() if v}
 
+    def aiokafka(self) -> dict[str, Any]:
+        """Return the arguments of aiokafka's clients. Raises Lost if a certificate can't be read."""
+        given = {"bootstrap_servers": self.bootstrap, "security_protocol": self.security, "ssl_context": self.tls()}
+        if "SASL" in self.security:
+            given |= {
+                "sasl_mechanism": self.mechanism,
+                "sasl_plain_username": self.username,
+                "sasl_plain_password": self.password,
+            }
+        return {k: v for k, v in given.items() if v}
+
+    def faust(self) -> dict[str, Any]:
+        """Return the arguments of a Faust app that name its broker. Raises Lost if a certificate can't be read."""
+        import faust
+
+        given: dict[str, Any] = {"broker": ";".join(f"kafka://{one}" for one in self.bootstrap.split(","))}
+        if "SASL" in self.security:
+            return given | {
+                "broker_credentials": faust.SASLCredentials(
+                    username=self.username, password=self.password, ssl_context=self.tls(), mechanism=self.mechanism
+                )
+            }
+        return given | ({"broker_credentials": faust.SSLCredentials(self.tls())} if self.security == "SSL" else {})
+
     def tls(self) -> ssl.SSLContext | None:
-        """Return the TLS context of a pure-Python client; None without TLS."""
+        """Return the TLS context of a pure-Python client; None without TLS. Raises Lost if a certificate can't be read."""
         if "SSL" not in self.security:
             return None
-        context = ssl.create_default_context(cafile=self.ca or None)
-        if self.cert:
-            context.load_cert_chain(self.cert, self.key or None)
+        try:
+            context = ssl.create_default_context(cafile=self.ca or None)
+            if self.cert:
+                context.load_cert_chain(self.cert, self.key or None)
+        except (OSError, ssl.SSLError) as error:
+            files = ", ".join(one for one in (self.ca, self.cert, self.key) if one)
+            raise Lost(f"Kafka, certificates {files}: {error}; give PEM files that belong together") from error
         return context
+
+
+def _dotted(name: str) -> str:
+    return name if name.endswith("_cb") or name == "logger" else name.replace("_", ".")
 
 
 def murmur2(data: bytes) -> int:
@@ -115,19 +153,53 @@ def partition_of(site: str, partitions: int) -> int:
 def record_of(message: Any, cluster: Cluster) -> Record:
     """Return a consumed confluent-kafka message as a log record; its log time is the message's timestamp.
 
-    A key that is no UTF-8 stays legible with its bytes escaped; the engine refuses such a message with the reason.
+    A key that is no UTF-8 becomes an empty one, which the gate refuses.
     """
     headers = dict(message.headers() or ())
     kind = headers.get(CONTENT_TYPE) or b"application/json"
     return Record(
         cluster.bare(message.topic()),
-        (message.key() or b"").decode("utf-8", "backslashreplace"),
+        _text(message.key() or b""),
         message.timestamp()[1],
         kind.decode("latin-1"),
         message.value() or b"",
         message.offset(),
         message.partition(),
     )
+
+
+def _text(key: bytes) -> str:
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        return ""
+
+
+def reach(cluster: Cluster, seconds: float) -> int:
+    """Return the number of brokers that the cluster shows; `seconds` is how long to try.
+
+    Raises Retry if no broker answers, and at once Lost if the certificate or the password is not accepted: other clients give no
+    reason for that, they only time out.
+    """
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    met: list[Any] = []
+    try:
+        client = AdminClient(cluster.librdkafka(error_cb=met.append), logger=_quiet)
+    except KafkaException as error:
+        raise Lost(f"Kafka, settings: {error.args[0].str()}; correct the table [kafka] of the settings") from error
+    for _ in range(max(1, round(seconds / TRY_S))):
+        try:
+            return len(client.list_topics(timeout=TRY_S).brokers)
+        except KafkaException as error:
+            last = error.args[0]
+            client.poll(0)
+            if refused := next((one for one in met if one.code() in _closed()), None):
+                remedy = "check ca, cert, key, username and password of [kafka] in the settings"
+                raise Lost(f"Kafka at {cluster.bootstrap} lets nobody in: {refused.str()}; {remedy}") from error
+    reason = next((one.str() for one in met if one.code() not in _vague()), last.str())
+    raise Retry(f"Kafka at {cluster.bootstrap} does not answer: {reason}; start it, or correct [kafka] in the settings")
 
 
 def translate(error: Any, doing: str) -> ConnectorError:
@@ -161,3 +233,13 @@ def _away() -> frozenset[int]:
     return _codes(
         ("_ALL_BROKERS_DOWN", "_TRANSPORT", "_TIMED_OUT", "_MSG_TIMED_OUT", "_RESOLVE", "_QUEUE_FULL", "NOT_ENOUGH_REPLICAS")
     )
+
+
+@lru_cache
+def _closed() -> frozenset[int]:
+    return _codes(("_AUTHENTICATION", "_SSL"))
+
+
+@lru_cache
+def _vague() -> frozenset[int]:
+    return _codes(("_ALL_BROKERS_DOWN",))

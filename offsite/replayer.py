@@ -129,16 +129,11 @@ class Replay:
         return registered.merged(base, Registry(tuple(sites.values()), tuple(points.values())))
 
     def _commit(self) -> None:
-        position = self._store.position()
-        step = Step(position, position, [b for o in self._waiting for b in o.bodies], self._engine.state.changes(), self._rejects)
+        bodies = [b for o in self._waiting for b in o.bodies]
+        step = Step((), bodies, self._engine.state.changes(), self._rejects)
         if self._history is not None:
-            none = np.zeros(0, np.int64)
-            tables = {
-                history.READINGS: history.readings_table(self._waiting, self._engine.state, none),
-                history.WINDOWS: history.windows_table(self._waiting, self._engine.state),
-            }
-            step.history = {kind: history.pack(table) for kind, table in tables.items() if table is not None and len(table)}
-        self._store.commit(step)
+            step.history = history.packed((), self._waiting, self._engine.state)
+        self._store.commit([step])
         self._engine.clean()
         self._waiting, self._rejects, self._rows = [], [], 0
 

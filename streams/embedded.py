@@ -6,19 +6,19 @@ a decoder ends the process uncommitted, and a restart restores the state and rea
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 from connectors.core import Log, Record
 from streams import history
-from streams.commit import Step, run_step
+from streams.commit import Failed, Halving, Step, run_step
 from streams.engine import Engine
 from streams.plan.load import Plan
 from streams.store import StateStore
 
+_log = logging.getLogger("offsite")
 LIMIT = 20_000
 """Records a step: enough to spread its cost, few enough that an alert waits no second behind it."""
 FULL = 2_000
@@ -29,17 +29,29 @@ FLUSH_EVERY = 400
 
 @dataclass(slots=True)
 class Embedded:
-    """The judge of one data directory."""
+    """The judge of one data directory: the one part of its log. `engine()` gives the memory of the last durable step."""
 
     log: Log
     store: StateStore
-    engine: Engine
+    restored: Callable[[], Engine]
     kept: history.History
     steps: int = 0
+    halving: Halving = field(default_factory=Halving)
+    engine: Engine = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.engine = self.restored()
 
     def run_once(self, limit: int = LIMIT) -> int:
-        """Run one step; return how many records it took."""
-        taken = run_step(self.log, self.store, self._judge, self.engine.clean, limit)
+        """Run one step; return how many records it took. After a failure of the judge itself, memory is restored and it took none."""
+        try:
+            taken = run_step([self], self.store, self.halving.limit(limit))
+        except Failed as failed:
+            _log.exception("the judge failed; it is restored and tries %d records by halves", len(failed.records))
+            self.halving.failed(failed.records, failed.error)
+            self.engine = self.restored()
+            return 0
+        self.halving.passed(taken)
         if taken:
             self.steps += 1
             if self.steps % FLUSH_EVERY == 0:
@@ -56,23 +68,27 @@ class Embedded:
                 wait()
         self.kept.flush()
 
-    def _judge(self, records: list[Record]) -> Step:
+    def take(self, limit: int) -> list[Record]:
+        """Return the records that follow the last durable step."""
+        return self.log.read(self.store.position(), limit)
+
+    def judge(self, records: list[Record]) -> Step:
+        """Judge records; the step carries their history."""
+        error = self.halving.doomed(records[0])
+        if error is not None:
+            return self.engine.set_aside(records[0], error)
         step, judged = self.engine.step(records)
-        state = self.engine.state
-        offsets = np.array([r.offset for r in records], np.int64)
-        tables = {
-            history.READINGS: history.readings_table(judged.outputs, state, offsets),
-            history.WINDOWS: history.windows_table(judged.outputs, state),
-            history.FRAMES: history.frames_table(records),
-        }
-        step.history = {kind: history.pack(table) for kind, table in tables.items() if table is not None and len(table)}
+        step.history = history.packed(records, judged.outputs, self.engine.state)
         return step
+
+    def clean(self) -> None:
+        """Forget what was dirty."""
+        self.engine.clean()
 
 
 def open_embedded(data: Path, log: Log, plan: Plan, *, durable: bool = True) -> Embedded:
     """Open the judge of `data`, restored to its last durable step."""
     store = StateStore(data / "state.sqlite", durable=durable)
-    engine = Engine(plan, restore=store.chunks(), load_seen=store.load_seen)
     kept = history.History(data, store)
     kept.flush()  # a crash between writing files and forgetting their rows is put right here
-    return Embedded(log, store, engine, kept)
+    return Embedded(log, store, lambda: Engine(plan, restore=store.chunks(), load_seen=store.load_seen), kept)

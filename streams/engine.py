@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import orjson
 
-from connectors.core import HJ212, JSON, Record
+from connectors.core import Record, Refused
 from streams import registry as registries
 from streams.alerts import factor_names
+from streams.codecs.events import decode_events
 from streams.codecs.hj212 import Hj212Decoder
 from streams.codecs.readings import decode_readings
 from streams.commit import Step
@@ -26,14 +27,14 @@ from streams.limit_index import LimitIndex
 from streams.model import Decoded, Event, Int64, Readings, Reject, SeriesKey
 from streams.pipeline import Batch, Outputs, advance
 from streams.plan.load import Plan
+from streams.records import ANSWER, BAD_CHUNK, REDRIVEN, REFUSED_ROWS, kind_of, segments
 from streams.registry_model import INFERRED_POINT, Registry
 from streams.standards import national, plan_defaults
 from streams.state import Chunk, State
 
-REDRIVEN = HJ212 + ";redriven=1"
-BAD_CHUNK = HJ212 + ";bad="
-REFUSED_ROWS = JSON + ";refused"
-CONTEXT, EVENTS, HELD, DEAD = "context", "video-events", "held", "dead-letters"
+RUNS = ("hj212", "gated")
+"""Kinds of records that are decoded a run at a time; the others one by one."""
+Gate = Callable[[Record, Registry], tuple[str, str] | None]
 
 
 @dataclass(slots=True)
@@ -47,7 +48,9 @@ class Judged:
 class Engine:
     """The pipeline with its decoders, registry and limits.
 
-    `infer=True` gives every unknown MN a site of its own name (as `offsite replay` does without a registry).
+    `infer=True` gives every unknown MN a site of its own name (as `offsite replay` does without a registry). `gate` says of a
+    record, by the registry in force, why it is put aside undecoded. `asks=True` lets the answers of the cross-site stage come by
+    the log: a step ends with the tick that asks.
     """
 
     def __init__(
@@ -56,12 +59,14 @@ class Engine:
         registry: Registry | None = None,
         *,
         infer: bool = False,
+        gate: Gate | None = None,
+        asks: bool = False,
         restore: Sequence[Chunk] = (),
         load_seen: Callable[[int], dict[int, Any]] | None = None,
     ) -> None:
         self.plan = plan
         self.registry = registry or Registry()
-        self._infer = infer
+        self._infer, self._gate, self._asks = infer, gate, asks
         keys = sorted((c for c in restore if c.kind == "keys"), key=lambda c: c.number)
         misc = next((c.body for c in restore if c.kind == "misc" and isinstance(c.body, dict)), {"next_run": 1})
         stored = next((c.body for c in restore if c.kind == "registry" and isinstance(c.body, dict)), None)
@@ -74,6 +79,8 @@ class Engine:
         self._decoder = Hj212Decoder(self._resolve, self.state.table)
         self.limits = self._limit_index()
         self._registry_changed = False
+        self.plan_named: str | None = None
+        """The plan that the log names for what follows."""
 
     # --- registry
 
@@ -123,16 +130,32 @@ class Engine:
     # --- steps
 
     def step(self, records: list[Record]) -> tuple[Step, Judged]:
-        """Judge records in log order; the memory has moved on, and the step says what to store."""
+        """Judge records in log order; the memory has moved on, and the step says what to store.
+
+        A step may end before the last of `records`: with a tick whose suspects the cross-site stage has to be asked about, or
+        with a record that names another plan.
+        """
         judged = Judged([], [])
         rejects: list[Reject] = []
         first = 0
-        for last, control in _segments(records):
+        summary = None
+        for last, control in segments(records):
             self._segment(records[first:last], first, control, judged, rejects)
             first = last + (control is not None)
-        start, end = (records[0].offset, records[-1].offset + 1) if records else (0, 0)
+            if self._asks and judged.outputs[-1].summary is not None:
+                summary = judged.outputs[-1].summary
+                if summary.silent:
+                    break
+            if self.plan_named not in (None, self.plan.hash):
+                break
         bodies = [body for out in judged.outputs for body in out.bodies]
-        return Step(start, end, bodies, self._chunks(), rejects), judged
+        return Step(records[:first], bodies, self._chunks(), rejects, summary=summary), judged
+
+    def set_aside(self, record: Record, error: Exception) -> Step:
+        """Return the step that puts a record aside on which judging failed; the memory stays as it was, but for the books."""
+        self.state.books["records.set_aside"] += 1
+        reject = Reject("judge_failed", f"{type(error).__name__}: {error}", record.body, 0, 0)
+        return Step([record], (), self._chunks(), [reject])
 
     def decode_frames(self, frames: Sequence[bytes], arrived: Int64) -> Decoded:
         """Decode HJ 212 frames of one stretch of the log."""
@@ -142,7 +165,7 @@ class Engine:
         """Take decoded input through the pipeline page, then a tick (one time, or one a site), then the cross-site stage."""
         self._count(decoded)
         out = advance(Batch(decoded.readings, tick=tick), self.state, self.plan, self.limits)
-        if out.summary is not None:
+        if out.summary is not None and not self._asks:
             self.state.excuse(answer(out.summary, self.plan.cross_site))
         return out
 
@@ -162,29 +185,49 @@ class Engine:
         decoded = self._decode(records, first)
         rejects += decoded.rejects
         judged.events += decoded.events
+        if control is not None and not isinstance(control.get("kind"), str):
+            rejects.append(
+                Reject("bad_context", "no JSON object with a kind; see the contract of context", b"", first + len(records), 0)
+            )
+            control = None
         ticked = control is not None and control["kind"] == "tick"
         tick = max(control["now"], self.state.tick) if control and ticked else None  # log time survives a clock set back
         judged.outputs.append(self.advance(decoded, tick))
         if control and control["kind"] == "registry":
             self._take_registry(control["text"])
+        elif control and control["kind"] == ANSWER:
+            self.state.excuse({(site, point): words for site, point, words in control["excused"]})
+        elif control and control["kind"] == "plan":
+            self.plan_named = str(control["hash"])
         elif control and control["kind"] != "tick":  # marks, work orders, verdicts …: kept, counted, read by no rule yet
             self.state.books[f"context.{control['kind']}"] += 1
 
     def _decode(self, records: list[Record], first: int) -> Decoded:
         """Decode runs of one content type together, in log order; `frame` counts the records of the step."""
         parts, events, rejects = [], [], []
-        at = 0
-        for kind, run in groupby(records, key=_kind):
+        at = first
+        for kind, run in groupby(records, key=self._kind):
             group = list(run)
+            base = at
             for decoded in self._decode_run(kind, group):
-                base = first + at
-                parts.append(_renumber(decoded.readings, decoded.readings.frame + base if kind == "hj212" else np.int32(base)))
+                whole = kind in RUNS
+                parts.append(_renumber(decoded.readings, decoded.readings.frame + base if whole else np.int32(base)))
                 events += decoded.events
                 rejects += [_shift(r, base) for r in decoded.rejects]
-                at += len(group) if kind == "hj212" else 1
-            if kind == "held":
-                at += len(group)
+                base += not whole
+            at += len(group)
         return Decoded(Readings.concat(parts), events, rejects)
+
+    def _kind(self, record: Record) -> str:
+        if self._gate is not None and self._gate(record, self.registry) is not None:
+            return "gated"
+        return kind_of(record)
+
+    def _gated(self, group: list[Record]) -> Decoded:
+        """Put records aside, each with the reason of the gate."""
+        assert self._gate is not None
+        found = [(record, self._gate(record, self.registry)) for record in group]
+        return Decoded(Readings.empty(), [], [Reject(*why, record.body, i, 0) for i, (record, why) in enumerate(found) if why])
 
     def _decode_run(self, kind: str, group: list[Record]) -> Iterator[Decoded]:
         books = self.state.books
@@ -192,6 +235,8 @@ class Engine:
             books["frames.accepted"] += sum(r.content_type != REDRIVEN for r in group)
             arrived = np.fromiter((r.arrived for r in group), np.int64, len(group))
             yield self._decoder.decode([r.body for r in group], arrived)
+        elif kind == "gated":
+            yield self._gated(group)
         elif kind == "held":
             books["frames.accepted"] += len(group)
             books["frames.held"] += len(group)
@@ -200,8 +245,7 @@ class Engine:
                 yield self._dead(record)
         elif kind == "event":
             for record in group:
-                row = orjson.loads(record.body)
-                yield Decoded(Readings.empty(), [Event(**row)])
+                yield _events(record)
         else:
             for record in group:
                 books["batches.accepted"] += 1
@@ -226,14 +270,12 @@ class Engine:
         self.state.books.update(counted)
 
 
-def _kind(record: Record) -> str:
-    if record.topic == HELD:
-        return "held"
-    if record.topic == DEAD:
-        return "dead"
-    if record.topic == EVENTS:
-        return "event"
-    return "hj212" if record.content_type in {HJ212, REDRIVEN} else "rows"
+def _events(record: Record) -> Decoded:
+    try:
+        events, rejects = decode_events(record.content_type, record.body)
+    except Refused as error:
+        return Decoded(Readings.empty(), [], [Reject("bad_content_type", str(error), record.body, 0, 0)])
+    return Decoded(Readings.empty(), events, [_shift(r, -r.frame) for r in rejects])
 
 
 def _shift(reject: Reject, base: int) -> Reject:
@@ -243,23 +285,3 @@ def _shift(reject: Reject, base: int) -> Reject:
 def _renumber(readings: Readings, frame: Any) -> Readings:
     """Let `frame` count the records of the step."""
     return replace(readings, frame=np.broadcast_to(np.asarray(frame, np.int32), len(readings)))
-
-
-def _segments(records: list[Record]) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """Cut at control records: yield where each segment ends and the control record that follows it, if any."""
-    for place, record in enumerate(records):
-        if record.topic == CONTEXT and record.content_type == JSON:
-            yield place, orjson.loads(record.body)
-    if records and not (records[-1].topic == CONTEXT and records[-1].content_type == JSON):
-        yield len(records), None
-
-
-def tick_record(now: int) -> Record:
-    """Return the log record of a tick at log time `now` (ms UTC); the log stamps it like any other, for log time never runs back."""
-    return Record(CONTEXT, "", -1, JSON, orjson.dumps({"kind": "tick", "now": now}))
-
-
-def registry_record(registry: Registry, now: int, adopted: Sequence[str] = ()) -> Record:
-    """Return the log record that lets a registry hold from its offset on; `adopted`: whose held records follow it."""
-    body = {"kind": "registry", "text": registries.to_json(registry)} | ({"adopted": list(adopted)} if adopted else {})
-    return Record(CONTEXT, "", now, JSON, orjson.dumps(body))

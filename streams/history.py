@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from connectors.core import Record
+from connectors.core import Record, Refused
 from connectors.parquet import ParquetFolder
 from streams.identity import rfc3339
 from streams.model import SeriesKey
@@ -22,12 +22,17 @@ from streams.pipeline import Outputs
 from streams.screen import FATES
 from streams.state import State
 from streams.store import StateStore
+from streams.summary import summarise, window_length
 
 READINGS, WINDOWS, FRAMES = "readings", "windows", "frames"
 SORT = {READINGS: ["site", "point", "factor", "time"], WINDOWS: ["site", "point", "factor", "start"], FRAMES: ["offset"]}
+CLOCK = {READINGS: "time", WINDOWS: "start", FRAMES: "arrived"}
+"""The time by which rows of a kind are laid into days: of the event, and of frames the log time."""
+TIMES = {"time", "start", "arrived"}
+EVER = (1 << 63) - 1
 SERIES = """
 SELECT time, stat, period, value, flag, quality, revision FROM (SELECT * FROM {files} UNION ALL BY NAME SELECT * FROM pending)
-WHERE site = ? AND point = ? AND factor = ? AND time >= ? AND time < ? AND fate != 'duplicate' AND fate != 'refused'
+WHERE site = ? AND point = ? AND factor = ? AND time >= ? AND time < ? AND arrived <= ? AND fate != 'duplicate' AND fate != 'refused'
 ORDER BY time, period, stat, revision, arrived, "offset"
 """
 
@@ -99,6 +104,16 @@ def frames_table(records: Sequence[Record]) -> pa.Table:
     )
 
 
+def packed(records: Sequence[Record], outputs: Sequence[Outputs], state: State) -> dict[str, bytes]:
+    """Return the history of a step, kind → Arrow IPC stream, without kinds of which there is nothing."""
+    tables = {
+        READINGS: readings_table(outputs, state, np.array([r.offset for r in records], np.int64)),
+        WINDOWS: windows_table(outputs, state),
+        FRAMES: frames_table([r for r in records if r.offset >= 0]),
+    }
+    return {kind: pack(table) for kind, table in tables.items() if table is not None and len(table)}
+
+
 def pack(table: pa.Table) -> bytes:
     """Write a table as one Arrow IPC stream."""
     sink = pa.BufferOutputStream()
@@ -129,48 +144,94 @@ class History:
                 continue
             bound = self._store.claim_pending(kind, waiting[-1][0])
             waiting = [row for row in waiting if row[0] <= bound]
-            table = _plain(pa.concat_tables([unpack(body) for _, body in waiting], promote_options="permissive"))
+            table = plain(pa.concat_tables([unpack(body) for _, body in waiting], promote_options="permissive"))
             first, last = waiting[0][0], waiting[-1][0]
-            for day, part in _by_day(kind, table):
+            for day, part in by_day(kind, table):
                 folder.write(day, f"{first:012d}-{last:012d}", part.sort_by([(column, "ascending") for column in SORT[kind]]))
                 folder.merge(day, SORT[kind])
             self._store.drop_pending(kind, last)
             moved += len(table)
         return moved
 
-    def series(self, site: str, point: str, factor: str, start: int, end: int, period: str | None = None) -> pa.Table:
-        """Return time, stat, period, value, flag, quality (QARTOD), revision of a channel in [start, end) ms UTC, by time."""
-        table = self._query(READINGS, SERIES, [site, point, factor, start, end])
-        if period is not None:
-            table = table.filter(pa.compute.equal(table["period"], period))
-        return table
+    def series(
+        self, site: str, point: str, factor: str, start: int, end: int, period: str | None = None, *, as_of: int | None = None
+    ) -> pa.Table:
+        """Return time, stat, period, value, flag, quality (QARTOD), revision of a channel in [start, end) ms UTC, by time.
 
-    def rows(self, kind: str, site: str | None = None) -> Iterator[dict[str, Any]]:
-        """Yield all rows of a kind, oldest first."""
-        first = "time" if kind == READINGS else "start" if kind == WINDOWS else "offset"
-        order = ", ".join(f'"{column}"' for column in dict.fromkeys([first, *SORT[kind]]))
-        where = "WHERE site = ?" if site else ""
-        sql = f"SELECT * FROM (SELECT * FROM {{files}} UNION ALL BY NAME SELECT * FROM pending) {where} ORDER BY {order}"  # noqa: S608 - words of ours
-        for batch in self._query(kind, sql, [site] if site else []).to_batches(max_chunksize=10_000):
-            for row in batch.to_pylist():
-                yield {k: rfc3339(v) if k in {"time", "start", "arrived"} else v for k, v in row.items()}
+        `as_of` (ms UTC) shows what was known at that log time: what arrived later, revisions too, is left out.
+        """
+        table = self._query(READINGS, SERIES, [site, point, factor, start, end, known(READINGS, as_of)])
+        return of_period(table, period)
+
+    def summary(
+        self, site: str, point: str, factor: str, start: int, end: int, period: str | None = None, most: int = 2000
+    ) -> pa.Table:
+        """Return time, period, stat, count, mean, min, max of at most `most` windows of [start, end) ms UTC, by time."""
+        return summarise(self.series(site, point, factor, start, end, period), start, window_length(start, end, most))
+
+    def rows(self, kind: str, site: str | None = None, *, as_of: int | None = None) -> Iterator[dict[str, Any]]:
+        """Yield all rows of a kind, oldest first, as known at log time `as_of` if given."""
+        yield from shown(self.table(kind, site, as_of=as_of))
+
+    def table(
+        self, kind: str, site: str | None = None, start: int = -EVER, end: int = EVER, *, as_of: int | None = None
+    ) -> pa.Table:
+        """Return the rows of a kind in [start, end) ms UTC of its clock, oldest first."""
+        where, given = [f"{CLOCK[kind]} >= ? AND {CLOCK[kind]} < ?"], [start, end]
+        if site is not None:
+            where, given = [*where, "site = ?"], [*given, site]
+        if as_of is not None:
+            where, given = [*where, "arrived <= ?"], [*given, known(kind, as_of)]
+        sql = (
+            "SELECT * FROM (SELECT * FROM {files} UNION ALL BY NAME SELECT * FROM pending) "  # noqa: S608 - words of ours
+            f"WHERE {' AND '.join(where)} ORDER BY {ordered(kind)}"
+        )
+        return self._query(kind, sql, given)
+
+    def frames(self, site: str, start: int, end: int) -> pa.Table:
+        """Return the frames of a site that arrived in [start, end) ms UTC, byte for byte, with offset, arrived and topic."""
+        return self.table(FRAMES, site, start, end)
 
     def _query(self, kind: str, sql: str, parameters: list[Any]) -> pa.Table:
         waiting = [unpack(body) for _, body in self._store.pending(kind)]
-        pending = _plain(pa.concat_tables(waiting, promote_options="permissive")) if waiting else _EMPTY[kind]
+        pending = plain(pa.concat_tables(waiting, promote_options="permissive")) if waiting else EMPTY[kind]
         return self._folders[kind].query(sql, parameters, {"pending": pending})
 
 
-def _plain(table: pa.Table) -> pa.Table:
+def ordered(kind: str) -> str:
+    """Return the columns that put rows of a kind oldest first; offsets of the log grow with time."""
+    first = "offset" if kind == FRAMES else CLOCK[kind]
+    return ", ".join(f'"{column}"' for column in dict.fromkeys([first, *SORT[kind]]))
+
+
+def known(kind: str, as_of: int | None) -> int:
+    """Return the last log time whose rows are shown. Raises Refused for windows, which carry no log time."""
+    if as_of is not None and kind == WINDOWS:
+        raise Refused("windows carry no log time; ask for the readings as of that time")
+    return EVER if as_of is None else as_of
+
+
+def of_period(table: pa.Table, period: str | None) -> pa.Table:
+    """Return the rows of one period, or all."""
+    return table if period is None else table.filter(pa.compute.equal(table["period"], period))
+
+
+def shown(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """Yield rows with times in RFC 3339."""
+    for batch in table.to_batches(max_chunksize=10_000):
+        for row in batch.to_pylist():
+            yield {k: rfc3339(v) if k in TIMES else v for k, v in row.items()}
+
+
+def plain(table: pa.Table) -> pa.Table:
     """Return the table with plain strings where it had dictionaries: Arrow sorts no dictionaries, and Parquet makes its own."""
     plain = [pa.field(f.name, pa.string()) if pa.types.is_dictionary(f.type) else f for f in table.schema]
     return table.cast(pa.schema(plain))
 
 
-def _by_day(kind: str, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+def by_day(kind: str, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
     """Split rows by China day of event time (frames: of arrival)."""
-    column = {READINGS: "time", WINDOWS: "start", FRAMES: "arrived"}[kind]
-    days = (table[column].to_numpy() + 8 * 3_600_000) // 86_400_000
+    days = (table[CLOCK[kind]].to_numpy() + 8 * 3_600_000) // 86_400_000
     rows: dict[int, np.ndarray[Any, Any]] = defaultdict(lambda: np.zeros(0))
     for day in np.unique(days).tolist():
         rows[day] = np.flatnonzero(days == day)
@@ -178,7 +239,7 @@ def _by_day(kind: str, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
         yield str(rfc3339(day * 86_400_000 - 8 * 3_600_000))[:10], table.take(pa.array(mine))
 
 
-_EMPTY = {
+EMPTY = {
     READINGS: pa.schema(
         [
             *((n, pa.string()) for n in SeriesKey._fields),

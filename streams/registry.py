@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from streams.registry_files import read_folder, read_workbook, write_folder
 from streams.registry_model import (
@@ -45,6 +46,7 @@ __all__ = [
     "infer",
     "load",
     "medium_of",
+    "part_of",
     "registry_hash",
     "save",
     "to_json",
@@ -82,6 +84,22 @@ def _texts(cells: dict[str, str]) -> dict[str, str]:
         if not isinstance(cell, str):
             raise TypeError(f"{name} is {type(cell).__name__}, not text")
     return cells
+
+
+def part_of(registry: Registry, wanted: Callable[[str], bool]) -> Registry:
+    """Return what a registry says of the wanted sites; districts stay, people do not (no judgement asks for them)."""
+
+    def kept(rows: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(row for row in rows if wanted(row.site))
+
+    return Registry(
+        kept(registry.sites),
+        kept(registry.points),
+        kept(registry.factors),
+        kept(registry.limits),
+        kept(registry.equipment),
+        districts=registry.districts,
+    )
 
 
 def registry_hash(registry: Registry) -> str:

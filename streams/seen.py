@@ -157,6 +157,12 @@ class Seen:
             del self._days[day]
 
 
+def run_of(body: bytes) -> Run:
+    """Return a run from its stored bytes: the keys, then the values."""
+    half = len(body) // 2
+    return np.frombuffer(body[:half], np.int64).copy(), np.frombuffer(body[half:], np.float64).copy()
+
+
 def _merge(a: Run, b: Run) -> Run:
     """Merge two runs: `a` was there first, so its entries of an equal key stay first."""
     keys = np.concatenate([a[0], b[0]])

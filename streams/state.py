@@ -24,6 +24,8 @@ from streams.slab import Slab
 from streams.windows import channel, grid
 
 SITE = np.dtype([("clock", "<i8"), ("epoch", "<i8"), ("seq", "<i8")])
+RAW_KINDS = ("slab", "seen")
+"""Kinds of chunks whose body is bytes; the others are JSON."""
 ORDER = np.dtype([("newest", "<i8"), ("interval", "<i8"), ("impatient", "u1"), ("regular", "u1")])
 
 

@@ -8,19 +8,18 @@ nothing was written) or Lost (damaged), naming the file and the remedy.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 
 from connectors.core import ConnectorError, Lost
 from connectors.sqlite_log import translate
 from streams.commit import Step
-from streams.seen import Run
-from streams.state import Chunk
+from streams.seen import Run, run_of
+from streams.state import RAW_KINDS, Chunk
 
 VERSION = 1
 SCHEMA = """
@@ -30,7 +29,6 @@ CREATE TABLE IF NOT EXISTS outputs (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL,
 CREATE TABLE IF NOT EXISTS dead_letters (id INTEGER PRIMARY KEY, offset INTEGER, reason TEXT, detail TEXT, raw BLOB, rows INTEGER);
 CREATE TABLE IF NOT EXISTS pending (id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, body BLOB NOT NULL);
 """
-RAW_KINDS = ("slab", "seen")
 PUT = "INSERT INTO chunks VALUES (?, ?, ?, ?) ON CONFLICT (kind, name, number) DO UPDATE SET body = excluded.body"
 Output = tuple[int, str, str, dict[str, Any]]
 
@@ -84,20 +82,29 @@ class StateStore:
         """Return the log position up to which steps are durable."""
         return self._meta("position")
 
-    def commit(self, step: Step) -> None:
-        """Make the whole step durable in one transaction, or raise and change nothing.
+    def commit(self, steps: Sequence[Step]) -> None:
+        """Make the steps durable in one transaction, or raise and change nothing.
 
         Raises Lost if another writer has opened the file since: a judge that does not know that it was replaced can do no harm.
         """
         with self._translated(), self._transaction():
             self._still_mine()
-            self._put_chunks(step)
-            bodies = [(kind, site, orjson.dumps(body).decode()) for kind, site, body in step.outputs]
-            self._db.executemany("INSERT INTO outputs (kind, site, body) VALUES (?, ?, ?)", bodies)
-            letters = [(step.start + r.frame if r.frame >= 0 else None, r.reason, r.detail, r.raw, r.rows) for r in step.rejects]
-            self._db.executemany("INSERT INTO dead_letters (offset, reason, detail, raw, rows) VALUES (?, ?, ?, ?, ?)", letters)
-            self._db.executemany("INSERT INTO pending (kind, body) VALUES (?, ?)", step.history.items())
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('position', ?)", (step.end,))
+            for step in steps:
+                self._put(step)
+
+    def _put(self, step: Step) -> None:
+        self._put_chunks(step)
+        bodies = [(kind, site, orjson.dumps(body).decode()) for kind, site, body in step.outputs]
+        self._db.executemany("INSERT INTO outputs (kind, site, body) VALUES (?, ?, ?)", bodies)
+        records = step.records
+        letters = [
+            (records[r.frame].offset if records and r.frame >= 0 else None, r.reason, r.detail, r.raw, r.rows)
+            for r in step.rejects
+        ]
+        self._db.executemany("INSERT INTO dead_letters (offset, reason, detail, raw, rows) VALUES (?, ?, ?, ?, ?)", letters)
+        self._db.executemany("INSERT INTO pending (kind, body) VALUES (?, ?)", step.history.items())
+        if records:
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('position', ?)", (records[-1].offset + 1,))
 
     def _put_chunks(self, step: Step) -> None:
         put, gone = [], []
@@ -130,7 +137,7 @@ class StateStore:
         """Return the seen runs of a day."""
         with self._translated():
             rows = self._db.execute("SELECT number, body FROM chunks WHERE kind = 'seen' AND name = ?", (str(day),)).fetchall()
-        return {number: _run(body) for number, body in rows}
+        return {number: run_of(body) for number, body in rows}
 
     # --- readers
 
@@ -193,8 +200,3 @@ class StateStore:
             self._still_mine()
             self._db.execute("DELETE FROM pending WHERE kind = ? AND id <= ?", (kind, upto))
             self._db.execute("DELETE FROM meta WHERE name = ?", (f"flush.{kind}",))
-
-
-def _run(body: bytes) -> Run:
-    half = len(body) // 2
-    return np.frombuffer(body[:half], np.int64).copy(), np.frombuffer(body[half:], np.float64).copy()

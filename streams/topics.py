@@ -12,6 +12,8 @@ DAY = 86_400_000
 LOG_DAYS = 14
 """Days that input and output topics are kept at least (design §2)."""
 MB = 1 << 20
+MAX_MESSAGE = MB
+"""Bytes of one input message that are judged; a larger one is put aside as `oversized`, where its producer can see it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,16 @@ DEVICE_COMMANDS, DEVICE_REPLIES = "device-commands", "device-replies"
 CATALOGUE = {
     topic.name: topic
     for topic in (
-        Topic("sensor-readings", "site", "ambient air, surface water, noise, weather, process sensors", stamped=True),
-        Topic("emission-monitoring", "site", "CEMS and effluent monitors", stamped=True),
-        Topic("power-usage", "site", "power of production and treatment equipment, run states", stamped=True),
-        Topic("video-events", "site", "camera and door-access events", stamped=True),
+        Topic(
+            "sensor-readings",
+            "site",
+            "ambient air, surface water, noise, weather, process sensors",
+            stamped=True,
+            max_bytes=8 * MB,
+        ),
+        Topic("emission-monitoring", "site", "CEMS and effluent monitors", stamped=True, max_bytes=8 * MB),
+        Topic("power-usage", "site", "power of production and treatment equipment, run states", stamped=True, max_bytes=8 * MB),
+        Topic("video-events", "site", "camera and door-access events", stamped=True, max_bytes=8 * MB),
         Topic(
             "context",
             "site",
@@ -65,8 +73,8 @@ CATALOGUE = {
         Topic(
             HISTORY, "partition", "judged readings with their fates, closed windows and raw frames, as Arrow", max_bytes=16 * MB
         ),
-        Topic(SUMMARIES, "partition", "points found silent, for the cross-site stage"),
-        Topic(LIVE_STATE, "kind/name/number", "the changelog of the judge's state, in chunks", days=None),
+        Topic(SUMMARIES, "partition", "points found silent, for the cross-site stage", single=True),
+        Topic(LIVE_STATE, "kind/name/number", "the changelog of the judge's state, in chunks", days=None, max_bytes=16 * MB),
         Topic(DEAD_LETTERS, "source", "refused input with its reason, re-drivable", max_bytes=17 * MB),
         Topic(DEVICE_COMMANDS, "site", "commands to the gateway that holds the socket"),
         Topic(DEVICE_REPLIES, "site", "what the device answered"),

@@ -5,7 +5,7 @@ Each build replaces one part of the simulated world by one with a classic mistak
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,13 +38,14 @@ class HastyWriter(Writer):
 class LeakyStore(Store):
     """Publishes outputs before the transaction that they belong to."""
 
-    def commit(self, step: Step) -> None:
-        self.put_outputs(self.disk, step)
-        super().commit(step)
+    def commit(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            self.put_outputs(self.disk, step)
+        super().commit(steps)
 
     def put(self, disk: Durable, step: Step) -> None:
         self.put_chunks(disk, step)
-        disk.position = step.end
+        disk.position = step.records[-1].offset + 1
 
 
 class EarlyJudge(Judge):
@@ -87,20 +88,21 @@ class ForgetfulStore(Store):
 class TornStore(Store):
     """Writes a step piece by piece: a crash in the middle leaves half of it."""
 
-    def commit(self, step: Step) -> None:
+    def commit(self, steps: Sequence[Step]) -> None:
         torn, self.crash = self.crash is Crash.IN_COMMIT, None if self.crash is Crash.IN_COMMIT else self.crash
         if torn:
-            self.put_chunks(self.disk, step)
+            for step in steps:
+                self.put_chunks(self.disk, step)
             raise Died
-        super().commit(step)
+        super().commit(steps)
 
 
 class OpenStore(Store):
     """Lets a judge that was replaced go on writing."""
 
-    def commit(self, step: Step) -> None:
+    def commit(self, steps: Sequence[Step]) -> None:
         self._epoch = self.disk.epoch
-        super().commit(step)
+        super().commit(steps)
 
 
 class DeafWriter(Writer):

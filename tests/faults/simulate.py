@@ -63,7 +63,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="run this seed only")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--trace", action="store_true", help="print what happened, event by event")
-    parser.add_argument("--broken", choices=sorted(BUILDS), help="run a deliberately broken build, up to the first seed that catches it")
+    parser.add_argument(
+        "--broken", choices=sorted(BUILDS), help="run a deliberately broken build, up to the first seed that catches it"
+    )
     given = parser.parse_args(arguments)
     seeds = range(given.first, given.first + given.seeds) if given.seed is None else [given.seed]
     started = time.monotonic()

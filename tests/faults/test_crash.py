@@ -27,10 +27,11 @@ from connectors.sqlite_log import SqliteLog
 from offsite.city.clock import SharedClock
 from streams import registry as registries
 from streams.embedded import open_embedded
-from streams.engine import Engine, registry_record
+from streams.engine import Engine
 from streams.history import READINGS, History
 from streams.plan import load_plan
 from streams.plan.load import HOUR
+from streams.records import registry_record
 from streams.store import StateStore
 from tests.faults.world.product import Product, deliver, until
 from tests.faults.world.traffic import BEGIN, HOURS, Batch, batches, registry
@@ -155,7 +156,9 @@ def same_as_clean(data: Path, clean: Path, records: list[Record]) -> None:
             fresh.project(outputs, outputs[-1][0])
         assert of_people(killed.alerts(limit=None)) == of_people(fresh.alerts(limit=None))
         assert of_people(killed.leads(limit=None)) == of_people(fresh.leads(limit=None))
-        cases, expected = ({c["id"]: (c["lead_id"], c["site"], c["state"]) for c in desk.cases(limit=None)} for desk in (killed, fresh))
+        cases, expected = (
+            {c["id"]: (c["lead_id"], c["site"], c["state"]) for c in desk.cases(limit=None)} for desk in (killed, fresh)
+        )
         assert cases == expected
         numbers = sorted(int(c["number"].rpartition("-")[2]) for c in killed.cases(limit=None))
         assert numbers == list(range(1, len(expected) + 1))

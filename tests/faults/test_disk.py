@@ -23,14 +23,15 @@ from streams import registry as registries
 from streams.codecs.hj212_encode import encode_frame
 from streams.commit import Step
 from streams.embedded import open_embedded
-from streams.engine import registry_record
 from streams.plan import load_plan
+from streams.records import registry_record
 from streams.registry_model import Point, Registry, Site
 from streams.state import Chunk
 from streams.store import StateStore
 from tests.conftest import ROOT
 from tests.faults.world.product import COMMAND, Product, deliver, until
 from tests.faults.world.traffic import Sent
+from tests.streams.driven import span
 
 pytestmark = pytest.mark.faults
 
@@ -97,16 +98,16 @@ def test_nothing_is_acknowledged_while_the_disk_is_full(tmp_path: Path) -> None:
 
 def test_a_full_disk_under_the_state_changes_nothing(tmp_path: Path) -> None:
     store = StateStore(tmp_path / "state.sqlite")
-    store.commit(Step(0, 5, [("alert", "S", {"id": "a"})], [Chunk("slab", "grid", 0, b"before")]))
+    store.commit([Step(span(0, 5), [("alert", "S", {"id": "a"})], [Chunk("slab", "grid", 0, b"before")])])
     with limited(256 << 10), pytest.raises((Retry, Lost)) as full:
-        store.commit(Step(5, 9, [("alert", "S", {"id": "b"})], [Chunk("slab", "grid", n, BIG) for n in range(20)]))
+        store.commit([Step(span(5, 9), [("alert", "S", {"id": "b"})], [Chunk("slab", "grid", n, BIG) for n in range(20)])])
     assert "state.sqlite" in str(full.value)
     store.close()
     store = StateStore(tmp_path / "state.sqlite")
     assert store.position() == 5
     assert [o[3]["id"] for o in store.outputs(0, 10)] == ["a"]
     assert [c.body for c in store.chunks()] == [b"before"]
-    store.commit(Step(5, 9, [("alert", "S", {"id": "b"})]))
+    store.commit([Step(span(5, 9), [("alert", "S", {"id": "b"})])])
     assert store.position() == 9
     store.close()
 
@@ -178,7 +179,7 @@ def test_a_damaged_log_is_named_with_its_remedy(tmp_path: Path) -> None:
 @pytest.mark.parametrize("header", [True, False])
 def test_a_damaged_state_is_named_with_its_remedy(tmp_path: Path, header: bool) -> None:
     store = StateStore(tmp_path / "state.sqlite")
-    store.commit(Step(0, 5, [], [Chunk("slab", "grid", n, BIG) for n in range(20)]))
+    store.commit([Step(span(0, 5), [], [Chunk("slab", "grid", n, BIG) for n in range(20)])])
     store.close()
     damage(tmp_path / "state.sqlite", header=header)
     log = SqliteLog(tmp_path / "log", lambda: NOW)

@@ -23,8 +23,8 @@ from offsite.data_dir import now
 from offsite.replayer import replay
 from streams.commit import Step
 from streams.embedded import open_embedded
-from streams.engine import HELD
 from streams.plan import load_plan
+from streams.records import HELD
 from streams.store import StateStore
 from tests.cases.made import T0, alert, lead, outputs
 from tests.conftest import SHARED, need
@@ -122,5 +122,5 @@ def desk_with_leads(tmp_path: Path) -> Path:
     data = tmp_path / "leads"
     bodies = [alert("a1", 1), lead("l1", 2), alert("a2", 3, site="S2"), lead("l2", 4, site="S2", alerts=["a2"], at=T0 + 1000)]
     with closing(StateStore(data / "state.sqlite", durable=False)) as store:
-        store.commit(Step(0, 0, [(kind, site, body) for _, kind, site, body in outputs(*bodies)]))
+        store.commit([Step((), [(kind, site, body) for _, kind, site, body in outputs(*bodies)])])
     return data

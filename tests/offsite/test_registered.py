@@ -11,10 +11,11 @@ from connectors.core import HJ212, NDJSON, Lost, Record, Refused, Retry
 from connectors.memory import Fault, FaultyLog, MemoryLog
 from offsite.registered import adopt, held, load_current, merged, place_of, put_current
 from streams.codecs.hj212_encode import encode_frame
-from streams.engine import REDRIVEN, Engine, registry_record, tick_record
+from streams.engine import Engine
 from streams.identity import rfc3339
 from streams.plan import load_plan
 from streams.plan.load import HOUR, MINUTE
+from streams.records import REDRIVEN, registry_record, tick_record
 from streams.registry_model import Point, Registry, Site
 
 T0 = 1_791_734_400_000

@@ -17,10 +17,10 @@ from offsite.replayer import replay
 from offsite.settings import RUN_FILE
 from offsite.supervisor import withdraw
 from streams.codecs.hj212 import encode_frame
-from streams.engine import CONTEXT, HELD
 from streams.leads import Window, forget, weigh
 from streams.plan import load_plan
 from streams.plan.load import HOUR, MINUTE
+from streams.records import CONTEXT, HELD
 
 PLAN = load_plan()
 T0 = 1_795_392_000_000 // HOUR * HOUR

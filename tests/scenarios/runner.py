@@ -28,9 +28,10 @@ from connectors.hj212.commands import parse_cst
 from connectors.hj212.header import parse
 from connectors.memory import MemoryLog
 from streams import registry as registries
-from streams.engine import Engine, tick_record
+from streams.engine import Engine
 from streams.plan import load_plan
 from streams.plan.load import HOUR, MINUTE, Plan
+from streams.records import tick_record
 from streams.registry_model import Registry
 
 LASTS = {"realtime": 0, "minute": MINUTE, "hour": HOUR, "day": 24 * HOUR}

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from connectors import core
 from streams.engine import Engine
 from streams.identity import rfc3339
 from streams.model import Decoded, Readings, SeriesKey
@@ -160,3 +161,8 @@ def batch_of(state: State, rows: Sequence[Row], frames: Sequence[int]) -> Readin
 def clock(minute: float) -> str:
     """Return a minute of T0 as alerts write it."""
     return str(rfc3339(T0 + round(minute * MINUTE)))
+
+
+def span(start: int, end: int) -> list[core.Record]:
+    """Make records of the offsets [start, end)."""
+    return [core.Record("emission-monitoring", "S1", 0, "application/json", b"", offset) for offset in range(start, end)]

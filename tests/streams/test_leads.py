@@ -19,7 +19,9 @@ class Desk:
         self.site = site
         self.windows: list[Window] = []
 
-    def alert(self, rule: str, at: float = 0.0, *, point="DA001", level=3, score=2.0, key=None, factor="a21026", start=T0, active=True):
+    def alert(
+        self, rule: str, at: float = 0.0, *, point="DA001", level=3, score=2.0, key=None, factor="a21026", start=T0, active=True
+    ):
         opened = start + round(at * HOUR)
         body = {
             "id": key or f"{rule}/{point}/{at}",

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from connectors.core import CSV, HJ212, JSON, NDJSON, Record
 from streams.codecs.hj212_encode import encode_frame
-from streams.engine import Engine, tick_record
+from streams.engine import Engine
 from streams.identity import rfc3339
 from streams.model import SeriesKey
 from streams.plan.load import HOUR, MINUTE
+from streams.records import tick_record
 from streams.screen import DAILY, FAIL, FATES, GOOD, SUSPECT, days_closed, epoch_of
 from tests.streams.driven import DAY, PLAN, T0, Product, Row, ms, own_day, own_hour, rt
 

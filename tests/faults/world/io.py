@@ -17,7 +17,7 @@ from connectors.hj212.session import Session
 from connectors.log_writer import LogWriter
 from connectors.memory import FaultyLog
 from offsite.intake import Intake
-from streams.engine import tick_record
+from streams.records import tick_record
 from streams.registry_model import Registry
 from tests.faults.world.devices import Device
 from tests.faults.world.loop import MINUTE, Skewed, VirtualLoop
@@ -197,5 +197,3 @@ class IoProcess:
                     continue
                 except Lost:
                     self.kill()
-
-

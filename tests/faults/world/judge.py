@@ -7,20 +7,20 @@ a step is there whole or not at all, chunks are bytes, and a handle that was rep
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
 import orjson
 
-from connectors.core import Lost, Record
-from streams.commit import Source, Step, run_step
+from connectors.core import Log, Lost, Record
+from streams.commit import Step, run_step
 from streams.engine import Engine
 from streams.model import Reject
 from streams.plan.load import Plan
-from streams.seen import Run
-from streams.state import Chunk
-from streams.store import RAW_KINDS, _run
+from streams.seen import Run, run_of
+from streams.state import RAW_KINDS, Chunk
 
 Output = tuple[int, str, str, dict[str, Any]]
 
@@ -70,15 +70,16 @@ class Store:
         """Return the log position up to which steps are durable."""
         return self.disk.position
 
-    def commit(self, step: Step) -> None:
-        """Make the whole step durable, or die and change nothing."""
+    def commit(self, steps: Sequence[Step]) -> None:
+        """Make the steps durable, or die and change nothing."""
         if self.crash is Crash.BEFORE_COMMIT:
             raise Died
         if self._epoch != self.disk.epoch:
             raise Lost("another judge has taken over: this one ends")
         part = copy.copy(self.disk)
         part.chunks, part.outputs, part.rejects = dict(part.chunks), list(part.outputs), list(part.rejects)
-        self.put(part, step)
+        for step in steps:
+            self.put(part, step)
         if self.crash is Crash.IN_COMMIT:
             raise Died
         for name in ("chunks", "outputs", "rejects", "position"):
@@ -90,8 +91,8 @@ class Store:
         """Write the parts of a step, as `StateStore` does."""
         self.put_chunks(disk, step)
         self.put_outputs(disk, step)
-        disk.rejects += [(step.start + r.frame, r) for r in step.rejects]
-        disk.position = step.end
+        disk.rejects += [(step.records[r.frame].offset, r) for r in step.rejects]
+        disk.position = step.records[-1].offset + 1
 
     def put_chunks(self, disk: Durable, step: Step) -> None:
         """Write the changed state."""
@@ -113,21 +114,29 @@ class Store:
 
     def load_seen(self, day: int) -> dict[int, Run]:
         """Return the seen runs of a day."""
-        return {i: _run(b) for (k, n, i), b in self.disk.chunks.items() if k == "seen" and n == str(day)}
+        return {i: run_of(b) for (k, n, i), b in self.disk.chunks.items() if k == "seen" and n == str(day)}
 
 
 class Judge:
     """One life of the judge process."""
 
-    def __init__(self, source: Source, store: Store, plan: Plan) -> None:
-        self.source, self.store = source, store
+    def __init__(self, log: Log, store: Store, plan: Plan) -> None:
+        self.log, self.store = log, store
         store.claim()
         self.engine = Engine(plan, restore=store.restored(), load_seen=store.load_seen)
 
     def step(self, limit: int) -> int:
         """Run one step. Raises Died or Lost: this life is over."""
-        return run_step(self.source, self.store, self.judge, self.engine.clean, limit)
+        return run_step([self], self.store, limit)
+
+    def take(self, limit: int) -> list[Record]:
+        """Return the records that follow the last durable step."""
+        return self.log.read(self.store.position(), limit)
 
     def judge(self, records: list[Record]) -> Step:
         """Judge records; the memory has moved on."""
         return self.engine.step(records)[0]
+
+    def clean(self) -> None:
+        """Forget what was dirty."""
+        self.engine.clean()

@@ -50,7 +50,9 @@ class Batch:
 
 def batches(data: Path, devices: int, made: int) -> list[Batch]:
     """Return `HOURS` of the traffic of so many real and made-up devices, in event-time order."""
-    frames = sorted([*real(data, devices), *(s for i in range(made) for s in synthetic(i))], key=lambda s: (s.time, s.mn, s.frame))
+    frames = sorted(
+        [*real(data, devices), *(s for i in range(made) for s in synthetic(i))], key=lambda s: (s.time, s.mn, s.frame)
+    )
     numbered = [_enveloped(sent, number) for number, sent in enumerate(frames)]
     found: dict[int, list[Sent]] = defaultdict(list)
     for sent in numbered:

@@ -15,9 +15,9 @@ from random import Random
 from connectors.core import Lost
 from connectors.hj212 import server
 from connectors.memory import Fault, FaultyLog, MemoryLog
-from streams.engine import registry_record, tick_record
 from streams.plan import load_plan
 from streams.plan.load import Plan
+from streams.records import registry_record, tick_record
 from streams.registry_model import Bounds, Limit, Point, Registry, Site
 from tests.faults.world.desk import AnyDesk, RealDesk, SmallDesk
 from tests.faults.world.devices import LIMIT, Device, programme

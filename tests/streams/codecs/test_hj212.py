@@ -62,17 +62,32 @@ def test_a_real_hour_equals_the_plain_reading(shared_data, hour):
 
 
 NUMBERS = st.one_of(
-    st.sampled_from(["0", "0.00", "-0.0", "12.5", "-99", "103288", "1e3", "1e400", "NaN", "", "x", "1.2.3", ".5", "5.", "-", "."]),
+    st.sampled_from(
+        ["0", "0.00", "-0.0", "12.5", "-99", "103288", "1e3", "1e400", "NaN", "", "x", "1.2.3", ".5", "5.", "-", "."]
+    ),
     st.sampled_from(["123456789.5", "20160801085857", "0.30000000000000004", "1_0", "+7", " 7.1", "12345678.1234567", "1" * 400]),
     st.floats(allow_nan=False, allow_infinity=False).map(repr),
     st.decimals(-(10**6), 10**6, places=3).map(str),
 )
 NAMES = st.sampled_from(
-    ["a21026-Rtd", "a21026-ZsRtd", "02-Rtd", "011-Avg", "B01-Cou", "SB1-RS", "PM25-Rtd", "LA-Rtd", "w01018-SampleTime", "x" * 30 + "-Rtd"]
+    [
+        "a21026-Rtd",
+        "a21026-ZsRtd",
+        "02-Rtd",
+        "011-Avg",
+        "B01-Cou",
+        "SB1-RS",
+        "PM25-Rtd",
+        "LA-Rtd",
+        "w01018-SampleTime",
+        "x" * 30 + "-Rtd",
+    ]
 )
 FLAGS = st.sampled_from(["a21026-Flag=N", "02-Flag=D", "011-Flag=T", "02-Flag=St", "LA-flag=M", "B01-Flag=", "a21026-Flag=U"])
 PAIRS = st.one_of(st.builds("{}={}".format, NAMES, NUMBERS), FLAGS)
-STAMPS = st.sampled_from(["DataTime=20160801085857", "DataTime=20160801085857123", "DataTime=20160230000000", "DataTime=2016", ""])
+STAMPS = st.sampled_from(
+    ["DataTime=20160801085857", "DataTime=20160801085857123", "DataTime=20160230000000", "DataTime=2016", ""]
+)
 AREAS = st.builds(
     lambda stamp, pairs, joiners: "".join(a + b for a, b in zip([stamp, *pairs], joiners, strict=False)),
     STAMPS,
@@ -137,7 +152,14 @@ def test_old_and_new_codes_meet_in_one_series():
 
 @pytest.mark.parametrize(
     ("flags", "expected"),
-    [("", "-"), ("02-Flag=N", "N"), ("02-Flag=D,02-Flag=N", "D"), ("02-Flag=N,02-Flag=?", "?"), ("02-Flag=n", "?"), ("02-Flag=", "?")],
+    [
+        ("", "-"),
+        ("02-Flag=N", "N"),
+        ("02-Flag=D,02-Flag=N", "D"),
+        ("02-Flag=N,02-Flag=?", "?"),
+        ("02-Flag=n", "?"),
+        ("02-Flag=", "?"),
+    ],
 )
 def test_the_worst_flag_counts_and_unknown_is_not_normal(flags, expected):
     decoded, table = decode(frame(f"DataTime=20160801085857;02-Rtd=1,{flags};02-ZsRtd=2"))
@@ -172,7 +194,8 @@ def test_the_factor_decides_the_medium(factor, st_, point):
 
 
 @pytest.mark.parametrize(
-    ("cn", "period"), [("2011", "realtime"), ("2021", "realtime"), ("2051", "minute"), ("2061", "hour"), ("2031", "day"), ("2041", "day")]
+    ("cn", "period"),
+    [("2011", "realtime"), ("2021", "realtime"), ("2051", "minute"), ("2061", "hour"), ("2031", "day"), ("2041", "day")],
 )
 def test_the_command_decides_the_period(cn, period):
     _, table = decode(frame("DataTime=20160801085857;a21026-Avg=1", cn))
@@ -199,7 +222,9 @@ def test_rejects_keep_the_raw_pair(pair, reason, count):
     assert [(r.reason, r.raw, r.rows, r.frame) for r in decoded.rejects] == [(reason, pair.encode(), count, 0)]
 
 
-@pytest.mark.parametrize("stamp", ["", "DataTime=;", "DataTime=20160801;", "DataTime=20161332000000;", "DataTime=2016-08-01 08:00;"])
+@pytest.mark.parametrize(
+    "stamp", ["", "DataTime=;", "DataTime=20160801;", "DataTime=20161332000000;", "DataTime=2016-08-01 08:00;"]
+)
 def test_a_frame_without_a_usable_time_is_refused_whole(stamp):
     raw = frame(f"{stamp}a21026-Rtd=1,a21026-Flag=N;a21028-Rtd=x")
     decoded, _ = decode(frame("DataTime=20160801085857;a21026-Rtd=1"), raw)
@@ -231,7 +256,8 @@ def test_other_commands_are_events_and_heartbeats_are_counted():
 
 def test_text_beside_values_is_kept_as_an_event():
     decoded, table = decode(
-        frame("DataTime=20160801085857;a21026-Rtd=1;i13005-Info=//a,b;c=d//"), frame("DataTime=20160801085857;FANSTATUS=1;a21026-Rtd=2")
+        frame("DataTime=20160801085857;a21026-Rtd=1;i13005-Info=//a,b;c=d//"),
+        frame("DataTime=20160801085857;FANSTATUS=1;a21026-Rtd=2"),
     )
     assert [row[2] for row in short(decoded, table)] == [1.0, 2.0]
     assert [event.kind for event in decoded.events] == ["hj212.2011"] * 2
@@ -316,7 +342,9 @@ def test_no_bytes_can_stop_the_decoder(areas):
     assert np.isfinite(decoded.readings.value).all()
 
 
-@pytest.mark.parametrize(("version", "flag", "head"), [("2005", False, b"##0086ST="), ("2017", True, b"QN="), ("2025", True, b"QN=")])
+@pytest.mark.parametrize(
+    ("version", "flag", "head"), [("2005", False, b"##0086ST="), ("2017", True, b"QN="), ("2025", True, b"QN=")]
+)
 def test_encoded_frames_are_read_back(version, flag, head):
     items = {"a21026": {"Rtd": 12.5, "ZsRtd": 13.25, "Flag": "N"}, "a19001": {"Rtd": 8.1, "Flag": "M"}}
     wire = encode_frame(MN, "2011", T, items, version=version, flag_ack=flag, rf=version == "2025")

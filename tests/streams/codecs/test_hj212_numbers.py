@@ -32,7 +32,13 @@ def test_decimals(texts):
             assert struct.pack("<d", got) == struct.pack("<d", float(text))
             assert got == plain_number(text.encode())
         whole, _, part = text.lstrip("-").partition(".")
-        if len(whole) <= 8 and len(part) <= 8 and 1 <= len(whole + part) <= 15 and (whole + part).isdigit() and text.count("-") < 2:
+        if (
+            len(whole) <= 8
+            and len(part) <= 8
+            and 1 <= len(whole + part) <= 15
+            and (whole + part).isdigit()
+            and text.count("-") < 2
+        ):
             assert ok
 
 

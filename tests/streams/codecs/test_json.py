@@ -207,8 +207,11 @@ def test_every_content_type_carries_the_same_readings() -> None:
             readings,
             table,
         )
+    [refused] = decode_readings("text/html", b"x", SeriesTable(), 0, record=3).rejects
+    assert (refused.reason, refused.raw, refused.frame, refused.rows) == ("bad_content_type", b"x", 3, 0)
+    assert "send one of" in refused.detail
     with pytest.raises(Refused, match=r"text/html.*send one of"):
-        decode_readings("text/html", b"", SeriesTable(), 0)
+        split_by_site("text/html", b"")
     assert bare("Text/CSV ; header=present") == CSV
 
 

@@ -1,0 +1,127 @@
+"""Kafka out: alerts, leads and case events to the topics of another cluster.
+
+Items enter; messages leave, key = site, partitioned by murmur2 like Java's client, `acks=all`, idempotent producer. The value is the
+entry as it is (JSON); headers say `content-type`, `id` (the same however often it is sent), `kind` and `seq`. At least once: around
+a crash or a broker that was away an entry may come twice, and consumers upsert by a greater `seq`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from connectors.core import Clock, ConnectorError, Lost, Retry
+from connectors.kafka import CONTENT_TYPE, Cluster, translate
+from connectors.outbound_entries import Item
+from connectors.outputs import EVENT_OPTIONS, Common, Delivery, Option, Secret, number, one_of, read_secret, wants_event
+
+TOPICS = {"alert": "alerts", "lead": "leads", "case-event": "case-events"}
+"""Kind → topic, before the prefix."""
+SECURITY = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+OPTIONS: Mapping[str, Option] = {
+    "bootstrap": Option(str, required=True, good=bool, is_to_be="host:port of some brokers, separated by commas"),
+    "prefix": Option(str),
+    "security": one_of(*SECURITY),
+    "ca": Option(str),
+    "cert": Option(str),
+    "key": Option(str),
+    "mechanism": Option(str),
+    "username": Option(str),
+    "password": Option(str),
+    "timeout": number(1, 300, float),
+    **EVENT_OPTIONS,
+}
+DEFAULTS: Mapping[str, Any] = {"backoff": (1.0, 60.0), "expire_hours": 14 * 24}
+
+
+class KafkaOut:
+    """One cluster."""
+
+    takes = "events"
+    batch, parallel, live_ms = 500, 4, None
+
+    def __init__(self, common: Common, cluster: Cluster, *, timeout: float = 30.0) -> None:
+        self.common = common
+        self._cluster, self._timeout = cluster, timeout
+        self._producer: Any = None
+        self._threads = ThreadPoolExecutor(self.parallel, thread_name_prefix=f"kafka {common.name}")
+
+    def wants(self, kind: str, key: str, body: bytes) -> str | None:
+        """Take alerts, leads and case events by kind, site and level."""
+        return wants_event(self.common, kind, key, body)
+
+    async def deliver(self, items: Sequence[Item]) -> Delivery:
+        """Produce some items of one site and wait until all in-sync replicas have them."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._send, items)
+
+    def _send(self, items: Sequence[Item]) -> Delivery:
+        from confluent_kafka import KafkaException
+
+        answers: dict[int, str] = {}
+        faults: dict[int, ConnectorError] = {}
+
+        def told(at: int, error: Any, message: Any) -> None:
+            if error is None:
+                answers[at] = f"{message.topic()}/{message.partition()}@{message.offset()}"
+            else:
+                faults[at] = translate(error, f"sending to {self._cluster.bootstrap}")
+
+        producer = self._made()
+        for at, item in enumerate(items):
+            try:
+                producer.produce(on_delivery=lambda error, message, at=at: told(at, error, message), **self._message(item))
+            except (KafkaException, BufferError) as error:
+                faults[at] = (
+                    translate(error.args[0], "queueing") if isinstance(error, KafkaException) else Retry(f"Kafka: {error}")
+                )
+                break
+        producer.flush(self._timeout + 5)
+        done = next((at for at in range(len(items)) if at not in answers), len(items))
+        if done == len(items):
+            return Delivery([answers[at] for at in range(done)])
+        fault = faults.get(done, Retry(f"{self._cluster.bootstrap} did not confirm in {self._timeout:g} s"))
+        if isinstance(fault, Lost):
+            self._producer = None  # a fenced or broken producer is replaced; the cluster itself may be well
+            fault = Retry(str(fault), 5.0)
+        return Delivery([answers[at] for at in range(done)], fault)
+
+    def _message(self, item: Item) -> dict[str, Any]:
+        headers = {CONTENT_TYPE: item.content_type, "id": item.message_id, "kind": item.kind, "seq": item.ident}
+        named = {name: value.encode() for name, value in headers.items()}
+        topic = self._cluster.named(TOPICS[item.kind])
+        return {"topic": topic, "key": item.key.encode(), "value": item.body, "headers": named}
+
+    def _made(self) -> Any:
+        """Return the producer; made when it is first needed, and anew after a fatal error."""
+        from confluent_kafka import Producer
+
+        if self._producer is None:
+            options = self._cluster.librdkafka(
+                enable_idempotence=True,
+                acks="all",
+                partitioner="murmur2_random",
+                linger_ms=5,
+                compression_type="zstd",
+                message_timeout_ms=int(self._timeout * 1000),
+                log_level=2,
+            )
+            self._producer = Producer(options)
+        return self._producer
+
+    async def close(self) -> None:
+        """Wait for no message under way: none was settled, so it is sent again."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._producer = None
+
+
+def make(values: Mapping[str, Any], common: Common, secret: Secret, faults: list[str], _clock: Clock) -> KafkaOut:
+    """Make a Kafka output of its table."""
+    names = ("bootstrap", "prefix", "security", "ca", "cert", "key", "mechanism", "username")
+    given = {name: values[name] for name in names if name in values}
+    if "password" in values:
+        given["password"] = read_secret(secret, values["password"], "password", faults)
+    if "SASL" in values.get("security", "") and not {"username", "password"} <= set(values):
+        faults.append("security: SASL needs username and password (a reference)")
+    return KafkaOut(common, Cluster(**given), timeout=float(values.get("timeout", 30.0)))

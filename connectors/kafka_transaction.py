@@ -1,0 +1,88 @@
+"""One Kafka transaction a step: what a step puts out, its state and its input offsets, all of it or none (promise 2).
+
+A worker that was replaced can't commit: its transactional id is fenced by its successor of the same name, and its offsets by the
+group's generation. Whatever goes wrong here ends in Lost: the process ends, and its memory with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import KafkaException, Producer, TopicPartition
+
+from connectors.core import ConnectorError, Lost
+from connectors.kafka import Cluster, translate
+
+Headers = Mapping[str, str | bytes | None]
+SECONDS = 30.0
+
+
+class Transactions:
+    """The transactional producer of one worker. Opening it fences every earlier one of the same `name`."""
+
+    def __init__(self, cluster: Cluster, name: str, *, abort_ms: int = 10_000) -> None:
+        self._cluster = cluster
+        self._failed: ConnectorError | None = None
+        self._producer = Producer(
+            cluster.librdkafka(
+                transactional_id=cluster.named(name),
+                client_id=name,
+                transaction_timeout_ms=abort_ms,
+                message_timeout_ms=abort_ms,
+                enable_idempotence=True,
+                acks="all",
+                compression_type="lz4",
+                linger_ms=2,
+                batch_size=1 << 20,
+                message_max_bytes=17 << 20,
+                queue_buffering_max_kbytes=512 << 10,
+                queue_buffering_max_messages=2_000_000,
+                partitioner="murmur2",
+            )
+        )
+        self._doing("joining", lambda: self._producer.init_transactions(SECONDS))
+
+    def begin(self) -> None:
+        """Open a transaction."""
+        self._doing("opening a transaction", self._producer.begin_transaction)
+
+    def put(self, topic: str, partition: int, key: str | bytes, value: bytes | None, headers: Headers | None = None) -> None:
+        """Add one message."""
+        name = self._cluster.named(topic)
+        pairs = list(headers.items()) if headers else None
+        while True:
+            try:
+                self._producer.produce(name, value, key, partition, on_delivery=self._delivered, headers=pairs)
+            except BufferError:
+                self._producer.poll(0.05)
+            except KafkaException as error:
+                raise Lost(str(translate(error.args[0], f"writing to {topic}"))) from error
+            else:
+                return
+
+    def commit(self, offsets: Mapping[tuple[str, int], int], membership: Any) -> None:
+        """Commit with the input offsets, (topic, partition) → next offset; returns once it is durable."""
+        places = [TopicPartition(self._cluster.named(topic), part, offset) for (topic, part), offset in offsets.items()]
+        if places:
+            self._doing("the offsets", lambda: self._producer.send_offsets_to_transaction(places, membership, SECONDS))
+        self._doing("committing a step", lambda: self._producer.commit_transaction(SECONDS))
+        if self._failed is not None:
+            raise Lost(str(self._failed)) from self._failed
+
+    def _delivered(self, error: Any, _message: Any) -> None:
+        if error is not None and self._failed is None:
+            self._failed = translate(error, "delivering a step")
+
+    def _doing(self, what: str, call: Any) -> None:
+        """Call, again while the client says that only the wait was too short. Raises Lost."""
+        for _ in range(4):
+            try:
+                call()
+            except KafkaException as error:
+                fault = error.args[0]
+                if not fault.retriable() or fault.txn_requires_abort() or fault.fatal():
+                    raise Lost(f"{translate(fault, what)}; the step is not committed, the worker ends and restores") from error
+            else:
+                return
+        raise Lost(f"Kafka, {what}: no answer in {4 * SECONDS:g} s; the worker ends and restores")
