@@ -17,6 +17,8 @@ from connectors.core import ConnectorError, Lost, Record, Refused, Retry
 
 PLAINTEXT = "PLAINTEXT"
 CONTENT_TYPE = "content-type"
+ARRIVED = "arrived"
+"""Header of a gateway: when it accepted the record (ms UTC); it counts if it is earlier than the broker's own stamp."""
 _quiet = logging.getLogger("offsite.librdkafka")
 _quiet.addHandler(logging.NullHandler())
 _quiet.propagate = False
@@ -151,7 +153,9 @@ def partition_of(site: str, partitions: int) -> int:
 
 
 def record_of(message: Any, cluster: Cluster) -> Record:
-    """Return a consumed confluent-kafka message as a log record; its log time is the message's timestamp.
+    """Return a consumed confluent-kafka message as a log record.
+
+    Its log time is the broker's stamp, or the earlier moment at which a gateway accepted it: what waited in a spool is not late.
 
     A key that is no UTF-8 becomes an empty one, which the gate refuses.
     """
@@ -160,12 +164,16 @@ def record_of(message: Any, cluster: Cluster) -> Record:
     return Record(
         cluster.bare(message.topic()),
         _text(message.key() or b""),
-        message.timestamp()[1],
+        _arrived(message.timestamp()[1], headers.get(ARRIVED)),
         kind.decode("latin-1"),
         message.value() or b"",
         message.offset(),
         message.partition(),
     )
+
+
+def _arrived(stamp: int, told: bytes | None) -> int:
+    return min(stamp, int(told)) if told and len(told) < 16 and told.isdigit() else stamp
 
 
 def _text(key: bytes) -> str:

@@ -16,6 +16,8 @@ from connectors.core import Record
 from streams.plan.load import MINUTE
 from streams.records import CONTEXT, is_answer, tick_of, tick_record
 
+GAP, SETTLE = 2 * MINUTE, 30_000
+"""After so long a gap without ticks, so long a quiet (ms) before idle time passes."""
 BYTES = 8 << 20
 """Bytes of records after which a step takes no more."""
 
@@ -37,12 +39,14 @@ class Merge:
         self.inputs = {topic: Input(position=position) for topic, position in positions.items()}
         self.tick = tick
         self._room = BYTES
+        self._idle_since = 0
 
     def put(self, records: Iterable[Record]) -> None:
         """Take records in, in the order of their offsets a topic; what lies before the position was judged already."""
         for record in records:
             into = self.inputs[record.topic]
             if record.offset >= into.position:
+                self._idle_since = 0
                 into.waiting.append(record)
                 into.bytes += len(record.body)
                 into.ended = False
@@ -68,7 +72,7 @@ class Merge:
             source, bound = self._next()
             if source is None:
                 minute = now // MINUTE * MINUTE
-                if ticks and self.idle and 0 < self.tick < minute:
+                if ticks and 0 < self.tick < minute and self._settled(minute, now):
                     taken.append(self._ticked(minute))
                 break
             first = source.waiting[0].arrived
@@ -127,6 +131,19 @@ class Merge:
             into.waiting.appendleft(record)
             into.bytes += len(record.body)
             into.position = record.offset
+
+    def _settled(self, minute: int, now: int) -> bool:
+        """Say whether idle time may pass: at once as a rule, but after a gap only when nothing has come for a while.
+
+        What gateways kept while the log could not be reached comes behind its return, and must not find its hours closed.
+        """
+        if not self.idle:
+            self._idle_since = 0
+            return False
+        if minute - self.tick <= GAP:
+            return True
+        self._idle_since = self._idle_since or now
+        return now - self._idle_since >= SETTLE
 
     @property
     def idle(self) -> bool:
