@@ -6,7 +6,7 @@ two are never mixed (ISA-18.2). A shelf ends by itself, and nothing pauses a dea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -115,7 +115,7 @@ def act(tx: Tx, alert: str, name: str, by: str, *, reason: str | None, until: in
     save(tx, [changed])
     if changed["close_reason"] != row["close_reason"]:
         verdict = {"alert": alert, "rule": row["rule"], "close_reason": changed["close_reason"], "by": by}
-        outbox.put(tx, row["site"], "verdict", verdict)
+        outbox.put(tx, outbox.CONTEXT, row["site"], "verdict", verdict)
 
 
 def in_scope(person: Person, site: str) -> None:
@@ -159,32 +159,41 @@ def _after(row: Row, action: Action, said: Mapping[str, Any], now: int) -> Row:
 
 def log(tx: Tx, row: Mapping[str, Any], after: str, person: Person, action: str, body: Mapping[str, Any]) -> None:
     """Append one line to an alert's ledger."""
-    line = {"alert": row["id"], "at": tx.now, "by": person.person, "role": person.role, "action": action}
-    tx.add(alert_actions, [line | {"before": row["state"], "after": after, "body": canonical(dict(body))}])
+    line = {"at": tx.now, "by": person.person, "role": person.role, "action": action, "before": row["state"], "after": after}
+    tx.add(alert_actions, [{"alert": row["id"], **line, "body": canonical(dict(body))}])
+    outbox.happened(
+        tx, "alert", row["id"], row["site"], outbox.Did(person.person, person.role, action, row["state"], after, body)
+    )
 
 
-def save(tx: Tx, rows: Sequence[Row]) -> None:
-    """Store changed rows and tell the pages."""
-    tx.upsert(alerts, rows)
+def save(tx: Tx, rows: Sequence[Row], stored: Collection[str] = ()) -> None:
+    """Store changed rows, except those whose ids are `stored` already, and tell the pages."""
+    tx.upsert(alerts, [row for row in rows if row["id"] not in stored])
     events.publish(tx, [change_of(row, tx.now) for row in rows])
 
 
 def expire(tx: Tx) -> int:
     """End shelves whose time is over, and mark open alerts whose answer is overdue (rules F.1); return how many rows changed."""
-    over = tx.rows(
-        sa.select(alerts)
-        .where(alerts.c.state == "shelved", alerts.c.shelved_until <= tx.now)
-        .order_by(alerts.c.id)
-        .with_for_update()
-    )
-    freed = [row | {"state": row["back_to"], "back_to": None, "shelved_until": None, "changed": tx.now} for row in over]
-    for row in over:
-        log(tx, row, row["back_to"], SYSTEM, "unshelve", {"reason": "shelved_until", "until": format_time(row["shelved_until"])})
-    freed = [row | {"due": due_of(row)} for row in freed]
-    save(tx, freed)
-    quiet = (alerts.c.state == "open", alerts.c.escalated.is_(None), alerts.c.folded.is_(None), alerts.c.due < tx.now)
-    late = tx.rows(sa.select(alerts).where(*quiet).order_by(alerts.c.id).with_for_update())
-    for row in late:
-        log(tx, row, row["state"], SYSTEM, "escalate", {"due": format_time(row["due"])})
-    save(tx, [row | {"escalated": tx.now, "changed": tx.now} for row in late])
-    return len(freed) + len(late)
+    over = sa.and_(alerts.c.state == "shelved", alerts.c.shelved_until <= tx.now)
+    late = sa.and_(alerts.c.state == "open", alerts.c.escalated.is_(None), alerts.c.folded.is_(None), alerts.c.due < tx.now)
+    found = tx.rows(sa.select(alerts).where(sa.or_(over, late)).order_by(alerts.c.id).with_for_update())
+    changed = [_escalated(tx, _unshelved(tx, row)) for row in found]
+    save(tx, changed)
+    return len(changed)
+
+
+def _unshelved(tx: Tx, row: Row) -> Row:
+    """Return an alert whose shelf is over in the state before it; others as they are."""
+    if row["state"] != "shelved":
+        return row
+    log(tx, row, row["back_to"], SYSTEM, "unshelve", {"reason": "shelved_until", "until": format_time(row["shelved_until"])})
+    freed = row | {"state": row["back_to"], "back_to": None, "shelved_until": None, "changed": tx.now}
+    return freed | {"due": due_of(freed)}
+
+
+def _escalated(tx: Tx, row: Row) -> Row:
+    """Return an open alert whose answer is overdue as escalated; others as they are."""
+    if row["state"] != "open" or row["escalated"] is not None or row["folded"] is not None or row["due"] >= tx.now:
+        return row
+    log(tx, row, row["state"], SYSTEM, "escalate", {"due": format_time(row["due"])})
+    return row | {"escalated": tx.now, "changed": tx.now}

@@ -46,7 +46,7 @@ class Verified(NamedTuple):
     first_bad: int | None
 
 
-def chained(prev_hash: str, row: Mapping[str, Any], body: Any) -> str:
+def chained(prev_hash: str, row: Mapping[Any, Any], body: Any) -> str:
     """Return the hash of an audit row that follows `prev_hash`."""
     signed = {name: row[name] for name in _SIGNED} | {"body": body}
     return hashlib.sha256((prev_hash + canonical(signed)).encode()).hexdigest()
@@ -65,20 +65,19 @@ def record(tx: Tx, who: Person, what: str, subject: str, body: Mapping[str, Any]
 def verify(tx: Tx) -> Verified:
     """Recompute the chain from its first row."""
     count, prev = 0, GENESIS
-    for found in map(
-        dict, tx.conn.execute(sa.select(audit).order_by(audit.c.seq), execution_options={"yield_per": 1000}).mappings()
-    ):
-        count += 1
-        if found["seq"] != count or found["prev_hash"] != prev or found["hash"] != _recomputed(prev, found):
-            return Verified(False, count, count)
-        prev = found["hash"]
+    with tx.conn.execute(sa.select(audit).order_by(audit.c.seq), execution_options={"yield_per": 1000}) as found:
+        for row in found.mappings():
+            count += 1
+            if row["seq"] != count or row["prev_hash"] != prev or row["hash"] != _recomputed(prev, row):
+                return Verified(False, count, count)
+            prev = row["hash"]
     head = tx.row(sa.select(heads.c.value, heads.c.hash).where(heads.c.name == HEAD))
     if head != ({"value": count, "hash": prev} if count else None):
         return Verified(False, count, count + 1)
     return Verified(True, count, None)
 
 
-def _recomputed(prev: str, row: Mapping[str, Any]) -> str | None:
+def _recomputed(prev: str, row: Mapping[Any, Any]) -> str | None:
     try:
         return chained(prev, row, json.loads(row["body"]))
     except ValueError:  # a body that is no longer JSON is as bad as a wrong hash

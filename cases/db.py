@@ -1,31 +1,26 @@
-"""The desk's database: short transactions in, connector errors out (the three of `connectors.core`).
+"""One transaction of the desk: queries in, plain rows out, and what it says to the world collected until it commits.
 
-A writing transaction takes the write lock at once (SQLite `BEGIN IMMEDIATE`), so that what it reads stays true until it commits; on
-PostgreSQL rows that are decided on are read `FOR UPDATE`. SQLite runs in WAL mode with `synchronous=FULL`: what a person was told is done has
-been fsynced. Readers hold a snapshot only inside `read()`.
+On SQLite a writing transaction holds the one write lock from its start; on PostgreSQL it locks rows. Writers lock in one order, so
+that none waits in a circle:
 
-Writers lock in one order, so that none waits in a circle: the rows decided on (by id), then the heads of audit, case numbers, outbox, and
-last of all desk events.
+1. rows decided on: persons, API keys, alerts, leads, cases, in this order, each table once and by id; new rows are put in first,
+   by id too (`enter`), because PostgreSQL makes a second writer of the same new key wait like a lock does;
+2. the heads that hand out numbers: audit, case numbers, inbox, outbox, desk events, each locked until the commit.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
-
-from connectors.core import Clock, Lost, Retry
 
 Row = dict[str, Any]
-BUSY_MS = 5_000
 CHUNK = 500
 """Values in one IN list: below every database's limit of parameters."""
 
@@ -58,13 +53,24 @@ def content_id(parts: Sequence[str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+@dataclass(slots=True)
+class Leaving:
+    """Rows of one table that leave with a transaction, by key, and how many of them at most are worth writing (None: all)."""
+
+    rows: dict[Hashable, Row] = field(default_factory=dict)
+    kept: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Tx:
-    """One transaction: a connection, the instant (ms UTC) that all of it happens at, and what is done last before it commits."""
+    """One transaction: a connection, the instant (ms UTC) that all of it happens at, and the rows that leave the desk with it.
+
+    `leaving` is table → rows; `cases.leaving` fills it and writes it just before the commit.
+    """
 
     conn: sa.Connection
     now: int
-    closing: list[Callable[[Tx], None]] = field(default_factory=list)
+    leaving: dict[str, Leaving] = field(default_factory=dict)
 
     def rows(self, query: sa.Select[Any]) -> list[Row]:
         """Return all rows of a query as dicts."""
@@ -81,13 +87,22 @@ class Tx:
 
     def among(self, column: sa.Column[Any], values: Iterable[str], *, lock: bool = False) -> list[Row]:
         """Return the rows of the column's table where `column` is one of `values`; `lock` them until the commit."""
-        unique = sorted(set(values))
-        query = sa.select(column.table)
-        found: list[Row] = []
-        for start in range(0, len(unique), CHUNK):
-            part = query.where(column.in_(unique[start : start + CHUNK])).order_by(column)
-            found += self.rows(part.with_for_update() if lock else part)
-        return found
+        query = sa.select(column.table).order_by(column)
+        locked = query.with_for_update() if lock else query
+        return [row for part in _parts(values) for row in self.rows(locked.where(column.in_(part)))]
+
+    def there(self, column: sa.Column[Any], values: Iterable[str]) -> set[str]:
+        """Return those of `values` that `column` holds."""
+        query = sa.select(column)
+        return {str(one) for part in _parts(values) for one in self.conn.execute(query.where(column.in_(part))).scalars()}
+
+    def enter(self, table: sa.Table, rows: Iterable[Row]) -> set[str]:
+        """Insert rows in the order of their `id`, except those whose id is taken; return the ids that are new."""
+        ordered = sorted(rows, key=lambda row: row["id"])
+        if not ordered:
+            return set()
+        statement = self.insert(table).on_conflict_do_nothing(index_elements=["id"]).returning(table.c.id)
+        return {str(key) for key in self.conn.execute(statement, ordered).scalars()}
 
     def upsert(self, table: sa.Table, rows: Sequence[Row]) -> None:
         """Insert rows, or replace all their columns where the primary key is taken."""
@@ -112,79 +127,11 @@ class Tx:
         self.conn.execute(sa.update(table).where(table.c.id == key).values(**values))
 
 
-def engine(url: str) -> sa.Engine:
-    """Return an engine whose transactions begin as this module promises."""
-    made = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
-    if made.dialect.name == "sqlite":
-        sa.event.listen(made, "connect", _connect)
-        sa.event.listen(made, "begin", _begin)
-    return made
-
-
-def _connect(raw: Any, _record: Any) -> None:
-    raw.isolation_level = None  # the driver must not open transactions of its own
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
-        raw.execute(f"PRAGMA {pragma}")
-
-
-def _begin(connection: sa.Connection) -> None:
-    reading = connection.get_execution_options().get("reading", False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
-
-
-class Database:
-    """Hands out transactions. Thread-safe: every call borrows a connection of the pool and gives it back."""
-
-    def __init__(self, url: str, *, clock: Clock) -> None:
-        self._clock = clock
-        with _translated():
-            self._write = engine(url)
-        self._read = self._write.execution_options(reading=True)
-
-    @contextmanager
-    def write(self) -> Iterator[Tx]:
-        """Open a transaction that commits when the block ends and leaves nothing behind when it raises."""
-        with _translated(), self._write.begin() as conn:
-            tx = Tx(conn, self._clock())
-            yield tx
-            for last in tx.closing:
-                last(tx)
-
-    @contextmanager
-    def read(self) -> Iterator[Tx]:
-        """Open a short snapshot."""
-        with _translated(), self._read.begin() as conn:
-            yield Tx(conn, self._clock())
-
-    def close(self) -> None:
-        """Close all pooled connections."""
-        self._write.dispose()
-
-
-_AGAIN = ("locked", "busy", "full", "deadlock", "serialize")
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Name database errors by the reaction they demand."""
-    try:
-        yield
-    except IntegrityError as error:
-        if "unique" not in str(error.orig).lower():
-            raise Lost(f"the desk's database refused a row: {error.orig}; nothing was changed, report this as a fault") from error
-        raise Retry(f"another writer was faster: {error.orig}; read again and repeat", 0.05) from error
-    except OperationalError as error:
-        text = str(error.orig).lower()
-        if any(word in text for word in _AGAIN):
-            raise Retry(f"the desk's database is busy or its disk is full: {error.orig}; free it and repeat", 1.0) from error
-        raise Lost(f"the desk's database cannot be used: {error.orig}; check the file or server and restart") from error
-    except DBAPIError as error:
-        raise Lost(
-            f"the desk's database refused a statement: {error.orig}; "
-            "if its tables are of another version, restore a backup with `offsite restore` or start with a new data directory"
-        ) from error
-    except SQLAlchemyError as error:
-        raise Lost(f"the desk's database cannot be used: {error}; check its address in the settings") from error
+def _parts(values: Iterable[str]) -> Iterator[list[str]]:
+    """Cut values into sorted lists without repetition, each short enough for one statement."""
+    unique = sorted(set(values))
+    for start in range(0, len(unique), CHUNK):
+        yield unique[start : start + CHUNK]
 
 
 def _plain(row: sa.RowMapping) -> Row:

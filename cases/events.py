@@ -14,12 +14,12 @@ import sqlalchemy as sa
 
 from cases.clocks import format_time
 from cases.db import Row, Tx, packed
+from cases.leaving import leave
 from cases.models import desk_events
-from cases.numbers import last_value, next_value
+from cases.numbers import last_value
 
 KEPT = 10_000
 """Events kept for late readers."""
-_HEAD = "desk_events"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,42 +33,10 @@ class Change:
 
 
 def publish(tx: Tx, changes: Sequence[Change]) -> None:
-    """Append events to the transaction that made the changes, just before it commits.
-
-    Of several changes of one thing only the last is told, and of a flood only the newest are worth keeping.
-    """
-    if not changes:
-        return
-    pending = next((last for last in tx.closing if isinstance(last, _Flush)), None)
-    if pending is None:
-        pending = _Flush({})
-        tx.closing.append(pending)
+    """Let events leave with the transaction that made the changes; of several changes of one thing only the last is told."""
     for change in changes:
-        pending.changes.pop((change.kind, change.subject), None)
-        pending.changes[change.kind, change.subject] = change
-
-
-@dataclass(frozen=True, slots=True)
-class _Flush:
-    """Writes the events of one transaction: the head of events is locked last and shortest."""
-
-    changes: dict[tuple[str, str], Change]
-
-    def __call__(self, tx: Tx) -> None:
-        _write(tx, list(self.changes.values()))
-
-
-def _write(tx: Tx, changes: Sequence[Change]) -> None:
-    last = next_value(tx, _HEAD, len(changes))
-    kept = changes[-KEPT:]
-    first = last - len(kept) + 1
-    tx.add(
-        desk_events,
-        [
-            {"id": first + k, "at": tx.now, "kind": c.kind, "subject": c.subject, "site": c.site, "body": packed(c.body)}
-            for k, c in enumerate(kept)
-        ],
-    )
+        row = {"kind": change.kind, "subject": change.subject, "site": change.site, "body": packed(change.body)}
+        leave(tx, desk_events, row, (change.kind, change.subject), kept=KEPT)
 
 
 def since(tx: Tx, after: int, limit: int) -> list[Row]:
@@ -79,7 +47,7 @@ def since(tx: Tx, after: int, limit: int) -> list[Row]:
 
 def last(tx: Tx) -> int:
     """Return the id of the newest event, 0 if there was none."""
-    return last_value(tx, _HEAD)
+    return last_value(tx, desk_events.name)
 
 
 def first(tx: Tx) -> int:

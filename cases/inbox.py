@@ -1,14 +1,14 @@
 """The judge's outputs in, the desk's tables out: idempotent, and the same whatever the order (promise 2).
 
 A row is replaced only by a greater per-site `seq`. What must come out equal for any order of delivery is a function of the *set* of versions:
-`seen` and `respond_by` are minima over all of them, and a lead opens its case if any version asked for one. Position, rows, cases and
-events are one transaction.
+`seen` and `respond_by` are minima over all of them, and a lead opens its case if any version asked for one. Rows, cases, events and
+(where there is one) the position are one transaction, and any number of projectors may work at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -19,12 +19,12 @@ from cases.audit import SYSTEM
 from cases.clocks import DECIDE_LEAD, RESPOND, due, parse_time
 from cases.db import Row, Tx, packed
 from cases.matters import withdrawn
-from cases.models import alerts, cases, heads, lead_alerts, leads
-from cases.numbers import last_value, next_value
+from cases.models import alerts, cases, lead_alerts, leads
+from cases.numbers import advance, last_value
 from connectors.core import Refused
 
 Output = tuple[int, str, str, dict[str, Any]]
-"""(global sequence, kind alert or lead, site, body)."""
+"""(global sequence or 0, kind alert or lead, site, body)."""
 
 KINDS = ("alert", "lead")
 _HEAD = "inbox"
@@ -35,38 +35,71 @@ def position(tx: Tx) -> int:
     return last_value(tx, _HEAD)
 
 
-def project(tx: Tx, outputs: Sequence[Output], reached: int) -> int:
-    """Project outputs and remember `reached`; return how many alerts and leads changed. Raises Refused for an unknown kind."""
+def project(tx: Tx, outputs: Sequence[Output], reached: int | None = None) -> int:
+    """Project outputs; return how many alerts and leads changed. Raises Refused for an unknown kind.
+
+    `reached` is remembered with them where outputs have one sequence (one judge, one log). Without it nothing but the rows says what
+    was taken: the caller keeps its own position, and several may project at once, even the same outputs.
+    """
     strange = sorted({kind for _, kind, _, _ in outputs} - set(KINDS))
     if strange:
         raise Refused(f"the inbox knows {' and '.join(KINDS)}, not {', '.join(strange)}: upgrade the desk")
-    there = next_value(tx, _HEAD, 0)  # locks the head: one projection at a time
     changed = _alerts(tx, [body for _, kind, _, body in outputs if kind == "alert"])
     changed += _leads(tx, [body for _, kind, _, body in outputs if kind == "lead"])
-    if reached > there:
-        tx.upsert(heads, [{"name": _HEAD, "value": reached, "hash": None}])
+    if reached is not None:
+        advance(tx, _HEAD, reached)
     return changed
 
 
-def _in_order(bodies: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return sorted(bodies, key=lambda body: body["seq"])
+class _Taken(NamedTuple):
+    """What a projection found and made of one table: rows by id before (locked) and after, and the ids that are new."""
+
+    before: dict[str, Row]
+    now: dict[str, Row]
+    new: set[str]
+
+    def changed(self) -> dict[str, Row]:
+        """Return the rows that differ from what was there."""
+        return {key: row for key, row in self.now.items() if row != self.before.get(key)}
+
+
+def _taken(
+    tx: Tx, table: sa.Table, bodies: Sequence[Mapping[str, Any]], merge: Callable[[Row | None, Mapping[str, Any]], Row]
+) -> _Taken:
+    """Merge all versions into the rows of a table: new rows first, then those that were there, locked by id."""
+    versions: dict[str, list[Mapping[str, Any]]] = {}
+    for body in sorted(bodies, key=lambda body: body["seq"]):
+        versions.setdefault(body["id"], []).append(body)
+    there = tx.there(table.c.id, versions)
+    fresh = {key: _fold(None, found, merge) for key, found in versions.items() if key not in there}
+    new = tx.enter(table, fresh.values())
+    before = {row["id"]: row for row in tx.among(table.c.id, versions.keys() - new, lock=True)}
+    now = {key: fresh[key] if key in new else _fold(before[key], found, merge) for key, found in versions.items()}
+    return _Taken(before, now, new)
+
+
+def _fold(row: Row | None, versions: Iterable[Mapping[str, Any]], merge: Callable[[Row | None, Mapping[str, Any]], Row]) -> Row:
+    for body in versions:
+        row = merge(row, body)
+    assert row is not None
+    return row
 
 
 def _alerts(tx: Tx, bodies: Sequence[Mapping[str, Any]]) -> int:
-    before = {row["id"]: row for row in tx.among(alerts.c.id, (body["id"] for body in bodies), lock=True)}
-    now: dict[str, Row] = dict(before)
     news: list[tuple[Row, Row]] = []
-    for body in _in_order(bodies):
-        old = now.get(body["id"])
-        row = now[body["id"]] = merged(old, body, tx.now)
+
+    def merge(old: Row | None, body: Mapping[str, Any]) -> Row:
+        row = merged(old, body, tx.now)
         if old is not None and old["state"] in people_side.HANDLED and row["state"] != old["state"]:
             news.append((old, row))
-    changed = [row for key, row in now.items() if row != before.get(key)]
-    people_side.save(tx, changed)
+        return row
+
+    taken = _taken(tx, alerts, bodies, merge)
+    people_side.save(tx, list(taken.changed().values()), taken.new)
     for old, row in news:
         action = "withdraw" if row["state"] == "withdrawn" else "reopen"
         people_side.log(tx, old, row["state"], SYSTEM, action, {"from_level": old["judged"], "to_level": row["level"]})
-    return len(changed)
+    return len(taken.changed())
 
 
 def merged(row: Row | None, body: Mapping[str, Any], now: int) -> Row:
@@ -97,21 +130,18 @@ def _state(row: Row, body: Mapping[str, Any], answer: int) -> Row:
 
 
 def _leads(tx: Tx, bodies: Sequence[Mapping[str, Any]]) -> int:
-    before = {row["id"]: row for row in tx.among(leads.c.id, (body["id"] for body in bodies), lock=True)}
-    now: dict[str, Row] = dict(before)
-    asked: set[str] = set()
-    for body in _in_order(bodies):
-        now[body["id"]] = _merged_lead(now.get(body["id"]), body)
-        if body.get("auto_case") and not withdrawn(body):
-            asked.add(body["id"])
-    changed = {key: row for key, row in now.items() if row != before.get(key)}
-    lead_side.save(tx, list(changed.values()))
-    newer = {key: row for key, row in changed.items() if row["seq"] != before.get(key, {"seq": -1})["seq"]}
+    taken = _taken(tx, leads, bodies, _merged_lead)
+    changed = taken.changed()
+    lead_side.save(tx, list(changed.values()), taken.new)
+    newer = {key: row for key, row in changed.items() if row["seq"] != taken.before.get(key, {"seq": -1})["seq"]}
     _link(tx, newer, bodies)
-    has_case = {row["lead"] for row in tx.among(cases.c.lead, asked)}
-    waiting = [key for key in dict.fromkeys(body["id"] for body in bodies) if key in asked - has_case]  # numbered as they came
-    lead_side.save(tx, [matters.opened(tx, now[key], SYSTEM) for key in waiting if now[key]["state"] != "dismissed"])
     matters.follow(tx, newer)
+    asked = {body["id"] for body in bodies if body.get("auto_case") and not withdrawn(body)}
+    has_case = tx.there(cases.c.lead, asked)
+    waiting = [key for key in dict.fromkeys(body["id"] for body in bodies) if key in asked - has_case]  # numbered as they came
+    for key in waiting:
+        if taken.now[key]["state"] != "dismissed":
+            matters.opened(tx, taken.now[key], SYSTEM)
     return len(changed)
 
 
@@ -130,7 +160,7 @@ def _merged_lead(row: Row | None, body: Mapping[str, Any]) -> Row:
 
 def _link(tx: Tx, newer: Mapping[str, Row], bodies: Sequence[Mapping[str, Any]]) -> None:
     """Say which alerts the newest version of each lead rests on."""
-    latest = {body["id"]: body for body in _in_order(bodies) if body["id"] in newer and body["seq"] == newer[body["id"]]["seq"]}
+    latest = {body["id"]: body for body in bodies if body["id"] in newer and body["seq"] == newer[body["id"]]["seq"]}
     for key in latest:
         tx.conn.execute(sa.delete(lead_alerts).where(lead_alerts.c.lead == key))
     tx.add(lead_alerts, [{"lead": key, "alert": one} for key, body in latest.items() for one in dict.fromkeys(body["alerts"])])

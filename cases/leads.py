@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 
-from cases import events
+from cases import events, outbox
 from cases.audit import record
 from cases.clocks import clock, format_time
 from cases.db import Row, Tx
@@ -53,9 +53,9 @@ def get(tx: Tx, lead: str, *, lock: bool = False) -> Row | None:
     return tx.row(query.with_for_update() if lock else query)
 
 
-def save(tx: Tx, rows: Sequence[Row]) -> None:
-    """Store changed rows and tell the pages."""
-    tx.upsert(leads, rows)
+def save(tx: Tx, rows: Sequence[Row], stored: Collection[str] = ()) -> None:
+    """Store changed rows, except those whose ids are `stored` already, and tell the pages."""
+    tx.upsert(leads, [row for row in rows if row["id"] not in stored])
     events.publish(tx, [events.Change("lead", row["id"], row["site"], shown(row, tx.now)) for row in rows])
 
 
@@ -72,6 +72,9 @@ def dismiss(tx: Tx, lead: str, by: str, reason: str | None) -> None:
     if not text:
         raise Refused("dismissing a lead needs a reason: say why it is no case and repeat")
     record(tx, person, "lead.dismiss", lead, {"reason": text})
+    outbox.happened(
+        tx, "lead", lead, row["site"], outbox.Did(by, person.role, "dismiss", row["state"], "dismissed", {"reason": text})
+    )
     save(tx, [row | {"state": "dismissed", "judged": row["level"], "due": None}])
 
 

@@ -104,8 +104,8 @@ def ledger(tx: Tx, case: str) -> list[Row]:
     ]
 
 
-def opened(tx: Tx, lead: Row, person: Person) -> Row:
-    """Open the case of a lead that has none, in the transaction that decided so; return the lead's changed row."""
+def opened(tx: Tx, lead: Row, person: Person) -> None:
+    """Open the case of a lead that has none, in the transaction that decided so and holds the lead's lock."""
     case = content_id(["case", lead["id"]])
     due_at = case_due("open", lead["level"], tx.now, tx.now)
     row = {
@@ -115,8 +115,8 @@ def opened(tx: Tx, lead: Row, person: Person) -> Row:
     }  # fmt: skip
     tx.add(cases, [row])
     _append(tx, row, "", "open", person, {})
+    leads.save(tx, [lead | {"state": "cased", "due": None}])
     tell(tx, [row | {"lead_body": lead["body"]}])
-    return lead | {"state": "cased", "due": None}
 
 
 def open_case(tx: Tx, lead_id: str, by: str) -> str:
@@ -133,7 +133,7 @@ def open_case(tx: Tx, lead_id: str, by: str) -> str:
         raise Refused(f"lead {lead_id} was withdrawn by a later judgement: there is nothing to open a case on")
     case = content_id(["case", lead_id])
     record(tx, person, "case.open", case, {"lead": lead_id})
-    leads.save(tx, [opened(tx, lead, person)])
+    opened(tx, lead, person)
     return case
 
 
@@ -156,7 +156,7 @@ def move(tx: Tx, key: str, name: str, by: str, body: Mapping[str, Any]) -> str:
     record(tx, person, f"case.{name}", row["id"], {"number": row["number"], "version": changed["version"], **said})
     if changed["verdict"] != row["verdict"]:
         verdict = {"case": row["id"], "lead": row["lead"], "verdict": changed["verdict"], "by": by}
-        outbox.put(tx, row["site"], "verdict", verdict)
+        outbox.put(tx, outbox.CONTEXT, row["site"], "verdict", verdict)
     tell(tx, [changed])
     return str(row["id"])
 
@@ -173,8 +173,10 @@ def _after(row: Row, made: Move, said: Mapping[str, str], now: int) -> Row:
 
 
 def _append(tx: Tx, row: Mapping[str, Any], before: str, name: str, person: Person, body: Mapping[str, Any]) -> None:
-    line = {"case": row["id"], "version": row["version"], "at": tx.now, "by": person.person, "role": person.role, "move": name}
-    tx.add(case_events, [line | {"before": before, "after": row["state"], "body": canonical(dict(body))}])
+    line = {"at": tx.now, "by": person.person, "role": person.role, "move": name, "before": before, "after": row["state"]}
+    tx.add(case_events, [{"case": row["id"], "version": row["version"], **line, "body": canonical(dict(body))}])
+    did = outbox.Did(person.person, person.role, name, before, row["state"], {"number": row["number"], **body})
+    outbox.happened(tx, "case", row["id"], row["site"], did)
 
 
 def tell(tx: Tx, rows: Sequence[Row]) -> None:

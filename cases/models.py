@@ -198,4 +198,14 @@ outbox = Table(
     Column("site", String(128), nullable=False),
     Column("kind", String(32), nullable=False),
     Column("body", Text, nullable=False),
+    Column("topic", String(32), nullable=False),  # context | case-events
+    Index("ix_outbox_topic_id", "topic", "id"),
+)
+
+judged = Table(
+    "judged",
+    METADATA,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),  # log time up to which the partition's worker has judged
+    Column("counts", Text, nullable=False),  # the worker's books as a JSON object
 )

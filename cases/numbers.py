@@ -25,6 +25,13 @@ def next_value(tx: Tx, name: str, count: int = 1) -> int:
     return _raise(tx, heads, "name", name, "value", count)
 
 
+def advance(tx: Tx, name: str, value: int) -> None:
+    """Raise the series `name` to `value`; it never runs back."""
+    statement = tx.insert(heads).values(name=name, value=value)
+    larger = statement.excluded.value > heads.c.value
+    tx.conn.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": value}, where=larger))
+
+
 def last_value(tx: Tx, name: str) -> int:
     """Return the last number given out, 0 if none was."""
     return int(tx.scalar(sa.select(heads.c.value).where(heads.c.name == name)) or 0)

@@ -37,7 +37,9 @@ def who(tx: Tx, person: str) -> Person:
     """Return the acting person. Raises Refused if the desk does not know them."""
     found = tx.row(sa.select(people).where(people.c.person == person))
     if found is None:
-        raise Refused(f"the desk knows no person {person!r}: put them into people.csv of the registry and start `offsite run --registry` with it")
+        raise Refused(
+            f"the desk knows no person {person!r}: put them into people.csv of the registry, then `offsite run --registry` or `offsite registry publish`"
+        )
     return Person(found["person"], found["role"], found["name"], found["site"])
 
 
@@ -62,7 +64,7 @@ def put(tx: Tx, rows: Iterable[Mapping[str, Any]], by: str) -> int:
         raise Refused(f"{by} is {actor.role}: only an admin changes people")
     known = {row["person"]: row for row in tx.among(people.c.person, [row["person"] or "" for row in wanted], lock=True)}
     changed = {str(row["person"]): row for row in wanted if known.get(row["person"]) != row}
-    tx.upsert(people, list(changed.values()))
+    tx.upsert(people, [changed[person] for person in sorted(changed)])
     for person, row in changed.items():
         record(tx, actor, "people.put", person, row)
     return len(changed)

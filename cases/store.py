@@ -12,8 +12,9 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from cases import alerts, audit, events, inbox, keys, leads, matters, outbox, people
-from cases.db import Database, Row, Tx
+from cases import alerts, audit, events, inbox, judged, keys, leads, matters, outbox, people
+from cases.database import Database
+from cases.db import Row, Tx
 from cases.keys import Grant
 from cases.migrate import upgrade
 from cases.models import alerts as alert_table
@@ -26,14 +27,20 @@ from connectors.core import Clock
 class Desk:
     """The desk on a database: `sqlite:////path/desk.sqlite` or `postgresql+psycopg://…`.
 
-    `clock` gives ms UTC. The tables are brought up to date unless `migrate` is false (then they must be).
+    `clock` gives ms UTC. The tables are brought up to date unless `migrate` is false (then they must be). Raises Refused if they are
+    of a newer version than this program, Retry while the server is away.
     """
 
     def __init__(self, url: str, *, clock: Clock, migrate: bool = True) -> None:
         self._db = Database(url, clock=clock)
-        if migrate:
+        if not migrate:
+            return
+        try:
             with self._db.write() as tx:
                 upgrade(tx.conn)
+        except BaseException:
+            self._db.close()
+            raise
 
     def close(self) -> None:
         """Give back all connections."""
@@ -47,10 +54,12 @@ class Desk:
 
     # --- the judge's side
 
-    def project(self, outputs: Sequence[inbox.Output], position: int) -> int:
-        """Take in the judge's outputs up to `position`; return how many alerts and leads changed. Idempotent, in any order."""
-        with self._db.write() as tx:
-            return inbox.project(tx, outputs, position)
+    def project(self, outputs: Sequence[inbox.Output], position: int | None = None) -> int:
+        """Take in the judge's outputs; return how many alerts and leads changed. Idempotent, in any order, by any number at once.
+
+        `position` is remembered in the same transaction; leave it out where the caller keeps its own (Kafka's committed offsets).
+        """
+        return self._db.do(lambda tx: inbox.project(tx, outputs, position))
 
     def position(self) -> int:
         """Return the position up to which outputs were taken in."""
@@ -59,20 +68,27 @@ class Desk:
 
     def tick(self) -> int:
         """Let time act: end shelves that are over, mark overdue answers, drop old events; return how many alerts changed."""
-        with self._db.write() as tx:
-            changed = alerts.expire(tx)
-            events.trim(tx)
-            return changed
+        changed = self._db.do(alerts.expire)
+        self._db.do(events.trim)
+        return changed
 
-    def outgoing(self, limit: int = 100) -> list[Row]:
-        """Return what people decided and the judge has not been told: id, at, site, kind, body; oldest first."""
+    def outgoing(self, topic: str = outbox.CONTEXT, limit: int = 100) -> list[Row]:
+        """Return the messages for `context` or `case-events` that wait, oldest first (`cases.outbox.waiting`)."""
         with self._db.read() as tx:
-            return outbox.waiting(tx, limit)
+            return outbox.waiting(tx, topic, limit)
 
-    def sent(self, up_to: int) -> int:
-        """Drop outgoing messages with id <= `up_to`, now durable on the log; return how many."""
-        with self._db.write() as tx:
-            return outbox.drop(tx, up_to)
+    def sent(self, topic: str, up_to: int) -> int:
+        """Drop the messages of a topic with seq <= `up_to`, now durable elsewhere; return how many."""
+        return self._db.do(lambda tx: outbox.drop(tx, topic, up_to))
+
+    def note_judged(self, partition: int, at: int, counts: Mapping[str, int]) -> None:
+        """Keep how far a partition was judged (log time in ms UTC) and its books; an older report changes nothing."""
+        self._db.do(lambda tx: judged.note(tx, partition, at, counts))
+
+    def judged(self) -> judged.Judged | None:
+        """Return how far all partitions were judged and their books together, None while none has reported."""
+        with self._db.read() as tx:
+            return judged.total(tx)
 
     # --- alerts
 
@@ -88,11 +104,12 @@ class Desk:
 
     def act(self, alert_id: str, action: str, by: str, *, reason: str | None = None, until: int | None = None) -> Row:
         """Do what a person decided (`moves.ACTIONS`); `until` in ms UTC. Returns the alert. Raises Refused."""
-        with self._db.write() as tx:
+
+        def work(tx: Tx) -> Row:
             alerts.act(tx, alert_id, action, by, reason=reason, until=until)
-            found = _alert(tx, alert_id)
-        assert found is not None
-        return found
+            return _alert(tx, alert_id) or {}
+
+        return self._db.do(work)
 
     def counts(self) -> Row:
         """Return what waits: unhandled and overdue alerts (folded ones not counted), `by_level`, leads, cases by state."""
@@ -118,8 +135,7 @@ class Desk:
 
     def dismiss_lead(self, lead_id: str, by: str, reason: str | None) -> Row:
         """Decide that a lead becomes no case. Returns the lead. Raises Refused."""
-        with self._db.write() as tx:
-            leads.dismiss(tx, lead_id, by, reason)
+        self._db.do(lambda tx: leads.dismiss(tx, lead_id, by, reason))
         return self.lead(lead_id) or {}
 
     def cases(self, **filters: Any) -> list[Row]:
@@ -134,14 +150,16 @@ class Desk:
 
     def open_case(self, lead_id: str, by: str) -> Row:
         """Open the one case of a lead; asked again, it returns the case that is there. Raises Refused."""
-        with self._db.write() as tx:
-            return matters.detail(tx, matters.open_case(tx, lead_id, by), None) or {}
+        return self._db.do(lambda tx: matters.detail(tx, matters.open_case(tx, lead_id, by), None) or {})
 
     def move(self, case_id: str, move: str, by: str, body: Mapping[str, Any]) -> Row:
         """Make one move of `moves.MOVES`; `body` holds its fields, and `version` to insist on what was seen. Raises Refused."""
-        with self._db.write() as tx:
+
+        def work(tx: Tx) -> Row:
             role = people.who(tx, by).role
             return matters.detail(tx, matters.move(tx, case_id, move, by, body), role) or {}
+
+        return self._db.do(work)
 
     # --- events for the pages
 
@@ -164,8 +182,7 @@ class Desk:
 
     def record(self, by: str, what: str, subject: str, body: Mapping[str, Any]) -> None:
         """Write into the audit what a person changed elsewhere (a device adopted, a setting sent). Raises Refused."""
-        with self._db.write() as tx:
-            audit.record(tx, people.who(tx, by), what, subject, body)
+        self._db.do(lambda tx: audit.record(tx, people.who(tx, by), what, subject, body))
 
     def audit_verify(self) -> audit.Verified:
         """Recompute the chain: (ok, count, number of the first bad row)."""
@@ -184,13 +201,12 @@ class Desk:
 
     def put_people(self, rows: Iterable[Mapping[str, Any]], by: str = "system") -> int:
         """Add or change persons (columns of people.csv); return how many changed. Raises Refused naming every faulty row."""
-        with self._db.write() as tx:
-            return people.put(tx, rows, by)
+        wanted = list(rows)
+        return self._db.do(lambda tx: people.put(tx, wanted, by))
 
     def create_key(self, name: str, sites: Sequence[str] | None = None, by: str = "system") -> Row:
         """Make an API key for `sites` (None: all); its `secret` is in this answer and never again."""
-        with self._db.write() as tx:
-            return keys.create(tx, name, sites, by)
+        return self._db.do(lambda tx: keys.create(tx, name, sites, by))
 
     def keys(self) -> list[Row]:
         """Return all API keys without their secrets."""
@@ -199,8 +215,7 @@ class Desk:
 
     def revoke_key(self, key: str, by: str) -> Row:
         """End an API key at once."""
-        with self._db.write() as tx:
-            return keys.revoke(tx, key, by)
+        return self._db.do(lambda tx: keys.revoke(tx, key, by))
 
     def check_key(self, secret: str) -> Grant | None:
         """Return what a secret allows, None if it is wrong or revoked."""

@@ -1,6 +1,7 @@
 """HTTP ingest: a small ASGI app that is handed everything it needs; it knows no meaning and no store.
 
-Enters: `POST /api/v1/readings` and `/api/v1/events` as JSON, NDJSON, CSV or an Arrow stream, plain, gzip or zstd.
+Enters: `POST /api/v1/readings` and `/api/v1/events` as JSON, NDJSON, CSV or an Arrow stream, plain, gzip or zstd; further routes
+(line protocol, video events) are mounted beside them and share who may send, how much, and the way in.
 Leaves: 200 `{"accepted": n, "rejected": [{"row", "reason", "detail"}]}` once `accept` has returned, that is after the data is
 durable (promise 1); every other answer is problem+json (RFC 9457) and says what to do.
 
@@ -14,7 +15,8 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
@@ -22,16 +24,29 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
+from connectors.accept import INLINE, Accept, Batch, Decode, Refusal
 from connectors.bucket import Bucket
 from connectors.core import ARROW, CSV, JSON, NDJSON, Lost, Refused, Retry
 from connectors.http_body import Problem, inflate, read_body
 from connectors.http_keys import AnswerBook, Mismatch
 
+__all__ = [
+    "CONTENT_TYPES",
+    "Accept",
+    "Batch",
+    "Decode",
+    "HttpLimits",
+    "Ingest",
+    "Refusal",
+    "Scope",
+    "Taken",
+    "ingest_app",
+    "key_of",
+]
+
 CONTENT_TYPES = (JSON, NDJSON, CSV, ARROW)
-INLINE = 16_384
-"""Bodies up to this size are decoded in the event loop; larger ones in a thread, so that acknowledgements are not kept waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,30 +57,6 @@ class Scope:
     sites: frozenset[str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Rows of one site, ready for the log: `rows` are their positions in the request, from 0."""
-
-    site: str
-    rows: tuple[int, ...]
-    content_type: str
-    body: bytes
-    topic: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A row that was not taken, why (a code), and in words."""
-
-    row: int
-    reason: str
-    detail: str
-
-
-Decode = Callable[[str, bytes, str], tuple[Sequence[Batch], Sequence[Refusal]]]
-"""(content type, body, kind "readings" or "events") → batches and refused rows; raises Refused if nothing of it is legible."""
-Accept = Callable[[str, Sequence[Batch], Sequence[Refusal]], Awaitable[None]]
-"""(kind, batches, refused rows): returns when they are durable; raises Retry or Lost."""
 Authenticate = Callable[[str], Scope | None]
 
 
@@ -90,25 +81,39 @@ class HttpCounters:
     rejected: Counter[str] = field(default_factory=Counter)
 
 
-class _Ingest:
-    """The two routes share this: who may, how much, what came, and what was answered."""
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a request's rows, once those that were accepted are durable."""
+
+    accepted: int
+    rejected: Sequence[Refusal]
+
+
+def key_of(request: Request) -> str:
+    """Return the key a request shows: `Authorization: Bearer KEY` (or `Token KEY`, as InfluxDB clients do) or `X-API-Key`."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() in {"bearer", "token"} else request.headers.get("x-api-key", "")
+
+
+class Ingest:
+    """All routes share this: who may, how much, what came, and what was answered."""
 
     def __init__(
         self, accept: Accept, authenticate: Authenticate, decode: Decode, answers: AnswerBook, limits: HttpLimits
     ) -> None:
         self.counters = HttpCounters()
         self._accept, self._authenticate, self._decode = accept, authenticate, decode
-        self._answers, self._limits = answers, limits
+        self.limits, self._answers = limits, answers
         self._buckets: dict[str, Bucket] = {}
         self._slots = asyncio.Semaphore(limits.at_once)
 
     async def readings(self, request: Request) -> Response:
         """POST /api/v1/readings."""
-        return await self._answer(request, "readings")
+        return await self.answer(partial(self._take, request, "readings"))
 
     async def events(self, request: Request) -> Response:
         """POST /api/v1/events."""
-        return await self._answer(request, "events")
+        return await self.answer(partial(self._take, request, "events"))
 
     async def problem(self, _request: Request, error: Exception) -> Response:
         """Turn what the router refuses (404, 405) into problem+json."""
@@ -117,39 +122,44 @@ class _Ingest:
         self.counters.status[error.status_code] += 1
         return Problem(error.status_code, error.detail, detail, dict(error.headers or {})).response()
 
-    async def _answer(self, request: Request, kind: str) -> Response:
+    async def answer(
+        self, take: Callable[[], Awaitable[Response]], shape: Callable[[Problem], Response] = Problem.response
+    ) -> Response:
+        """Return what `take` answers; what it raises becomes a problem in the `shape` of the route. Counts the status."""
         try:
-            response = await self._take(request, kind)
+            response = await take()
         except Problem as problem:
-            response = problem.response()
+            response = shape(problem)
         except ClientDisconnect:
-            response = Problem(400, "Disconnected", "The connection ended inside the body: send it again.").response()
+            response = shape(Problem(400, "Disconnected", "The connection ended inside the body: send it again."))
+        except Refused as error:
+            response = shape(Problem(422, "Refused by the log", f"{error}. Correct it before you send it again."))
         except (Retry, Lost) as error:
-            after = error.after if isinstance(error, Retry) else 5
-            response = Problem(
-                503, "Not stored", f"{error}. Nothing is lost if you send it again.", {"Retry-After": f"{after:.0f}"}
-            ).response()
+            after = {"Retry-After": f"{error.after if isinstance(error, Retry) else 5:.0f}"}
+            response = shape(Problem(503, "Not stored", f"{error}. Nothing is lost if you send it again.", after))
         self.counters.status[response.status_code] += 1
         return response
 
+    async def body(self, request: Request, limit: int = 0) -> bytes:
+        """Read the body as sent, within the limits of size (or `limit`) and time. Raises Problem 408 or 413."""
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                return await read_body(request, limit or self.limits.body)
+        except TimeoutError as error:
+            slow = f"The body took more than {self.limits.seconds:g} s: send less at once."
+            raise Problem(408, "Body too slow", slow) from error
+
     async def _take(self, request: Request, kind: str) -> Response:
-        scope = self._caller(request)
+        scope = self.caller(key_of(request))
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if content_type not in CONTENT_TYPES:
             known = ", ".join(CONTENT_TYPES)
             raise Problem(415, "Unknown content type", f"Send one of: {known}.", {"Accept-Post": known})
-        try:
-            async with asyncio.timeout(self._limits.seconds):
-                sent = await read_body(request, self._limits.body)
-        except TimeoutError as error:
-            raise Problem(
-                408, "Body too slow", f"The body took more than {self._limits.seconds:g} s: send less at once."
-            ) from error
+        sent = await self.body(request)
         encoding = request.headers.get("content-encoding", "")
         key = request.headers.get("idempotency-key", "")
         if not key:
-            async with self._slots:
-                return _json(*await self._store(scope, content_type, encoding, sent, kind))
+            return _json(*await self._store(scope, content_type, encoding, sent, kind))
         digest = hashlib.sha256(b"\0".join((kind.encode(), content_type.encode(), encoding.encode(), sent))).digest()
         return await self._once(key, digest, scope, (content_type, encoding, sent, kind))
 
@@ -166,55 +176,70 @@ class _Ingest:
         if before is not None:
             return _json(*before)
         try:
-            async with self._slots:
-                status, body = await self._store(scope, *what)
+            status, body = await self._store(scope, *what)
             await asyncio.to_thread(self._answers.finish, scope.name, key, digest, status, body)
         finally:
             self._answers.leave(scope.name, key)
         return _json(status, body)
 
-    def _caller(self, request: Request) -> Scope:
-        """Return who calls. Raises Problem 401 (no or unknown key) or 429 (too many requests)."""
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        key = token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
+    def caller(self, key: str) -> Scope:
+        """Return who shows this key. Raises Problem 401 (no or unknown key) or 429 (too many requests)."""
         scope = self._authenticate(key) if key else None
         if scope is None:
             detail = "Send 'Authorization: Bearer KEY' with a key made by 'offsite key'."
             raise Problem(401, "Unknown key" if key else "Key missing", detail, {"WWW-Authenticate": "Bearer"})
-        bucket = self._buckets.setdefault(scope.name, Bucket(self._limits.rate, self._limits.burst))
+        bucket = self._buckets.setdefault(scope.name, Bucket(self.limits.rate, self.limits.burst))
         wait = bucket.take(1, asyncio.get_running_loop().time())
         if wait:
             bucket.give_back(1)
-            detail = f"More than {self._limits.rate:g} requests a second: put more rows into each request."
+            detail = f"More than {self.limits.rate:g} requests a second: put more rows into each request."
             raise Problem(429, "Too many requests", detail, {"Retry-After": str(max(1, round(wait)))})
         return scope
 
     async def _store(self, scope: Scope, content_type: str, encoding: str, sent: bytes, kind: str) -> tuple[int, bytes]:
-        """Decode, keep what the caller may send, and answer after it is durable."""
+        """Decode a body, store what the caller may send, and say what became of its rows."""
 
-        def read() -> tuple[Sequence[Batch], Sequence[Refusal]]:
-            return self._decode(content_type, inflate(sent, encoding, self._limits.inflated), kind)
+        def decode() -> tuple[Sequence[Batch], Sequence[Refusal]]:
+            return self._decode(content_type, inflate(sent, encoding, self.limits.inflated), kind)
 
-        try:
-            batches, refused = read() if len(sent) <= INLINE and not encoding else await asyncio.to_thread(read)
-        except Refused as error:
-            raise Problem(422, "Body not legible", f"{error}") from error
-        allowed = [batch for batch in batches if scope.sites is None or batch.site in scope.sites]
-        if batches and not allowed:
-            raise Problem(403, "Not your site", f"This key may not send for {batches[0].site}: ask for a key of that site.")
-        foreign = [
-            Refusal(row, "forbidden_site", f"this key may not send for {batch.site}")
-            for batch in batches
-            if batch not in allowed
-            for row in batch.rows
-        ]
-        rejected = sorted([*refused, *foreign], key=lambda refusal: refusal.row)
-        if allowed or rejected:
-            await self._accept(kind, allowed, rejected)
+        taken = await self.store(scope, kind, decode, small=len(sent) <= INLINE and not encoding)
+        rejected = [{"row": refusal.row, "reason": refusal.reason, "detail": refusal.detail} for refusal in taken.rejected]
+        return 200, orjson.dumps({"accepted": taken.accepted, "rejected": rejected})
+
+    async def store(
+        self, scope: Scope, kind: str, decode: Callable[[], tuple[Sequence[Batch], Sequence[Refusal]]], *, small: bool
+    ) -> Taken:
+        """Keep what the caller may send of what `decode` finds; return after it is durable.
+
+        A small body is decoded here, others in a thread. Raises Problem 403 or 422, and Retry or Lost.
+        """
+        async with self._slots:
+            try:
+                batches, refused = decode() if small else await asyncio.to_thread(decode)
+            except Refused as error:
+                raise Problem(422, "Body not legible", f"{error}") from error
+            allowed = [batch for batch in batches if scope.sites is None or batch.site in scope.sites]
+            if batches and not allowed:
+                words = f"This key may not send for {batches[0].site}: ask for a key of that site."
+                raise Problem(403, "Not your site", words)
+            foreign = [
+                Refusal(row, "forbidden_site", f"this key may not send for {batch.site}")
+                for batch in batches
+                if scope.sites is not None and batch.site not in scope.sites
+                for row in batch.rows
+            ]
+            rejected = sorted([*refused, *foreign], key=lambda refusal: refusal.row)
+            if allowed or rejected:
+                await self._accept(kind, allowed, rejected)
         accepted = sum(len(batch.rows) for batch in allowed)
         self.counters.rows.update(accepted=accepted, rejected=len(rejected))
         self.counters.rejected.update(refusal.reason for refusal in rejected)
-        return 200, orjson.dumps({"accepted": accepted, "rejected": [asdict(refusal) for refusal in rejected]})
+        return Taken(accepted, rejected)
+
+    @property
+    def decode(self) -> Decode:
+        """Return the codec of bodies, for routes that bring a body into its form."""
+        return self._decode
 
 
 def _json(status: int, body: bytes) -> Response:
@@ -222,15 +247,22 @@ def _json(status: int, body: bytes) -> Response:
 
 
 def ingest_app(
-    accept: Accept, authenticate: Authenticate, *, decode: Decode, answers: AnswerBook, limits: HttpLimits | None = None
+    accept: Accept,
+    authenticate: Authenticate,
+    *,
+    decode: Decode,
+    answers: AnswerBook,
+    limits: HttpLimits | None = None,
+    more: Sequence[Callable[[Ingest], Sequence[BaseRoute]]] = (),
 ) -> Starlette:
-    """Return the ASGI app; `app.state.counters` is its `HttpCounters`."""
-    ingest = _Ingest(accept, authenticate, decode, answers, limits or HttpLimits())
+    """Return the ASGI app; `app.state.counters` is its `HttpCounters`. `more` gives further routes on the same port."""
+    ingest = Ingest(accept, authenticate, decode, answers, limits or HttpLimits())
     handlers: Any = {HTTPException: ingest.problem}
     app = Starlette(
         routes=[
             Route("/api/v1/readings", ingest.readings, methods=["POST"]),
             Route("/api/v1/events", ingest.events, methods=["POST"]),
+            *(route for routes in more for route in routes(ingest)),
         ],
         exception_handlers=handlers,
     )

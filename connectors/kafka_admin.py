@@ -143,7 +143,7 @@ class Admin:
     def groups(self) -> list[str]:
         """Return the names of all consumer groups that begin with the cluster's prefix, without it. Raises as `topics`."""
         with _translated("listing groups"):
-            found = self._client.list_groups()
+            found = _patient(self._client.list_groups)
         names = [one["group_id"] for one in found]
         return sorted(self.cluster.bare(name) for name in names if name.startswith(self.cluster.prefix))
 
@@ -153,6 +153,14 @@ class Admin:
         with _translated(f"reading the offsets of group {name}"):
             found = _patient(lambda: self._client.list_group_offsets({name: None}))[name]
         return {(self.cluster.bare(place.topic), place.partition): one.offset for place, one in found.items() if one.offset >= 0}
+
+    def leave(self, group: str, instance: str) -> None:
+        """Take a static member out of a group, so that its partitions go to the others at once. Raises as `topics`."""
+        from kafka import admin
+
+        member = admin.MemberToRemove(group_instance_id=instance)
+        with _translated(f"leaving group {group}"):
+            _patient(lambda: self._client.remove_group_members(self.cluster.named(group), [member]))
 
 
 def lag(admin: Admin, group: str, topics: Iterable[str]) -> list[Lag]:
@@ -208,7 +216,7 @@ def _partition(told: Mapping[str, Any]) -> Partition:
 
 
 def _patient(call: Callable[[], T]) -> T:
-    """Repeat a call that fails because a coordinator or leader is still being found, as in a new cluster."""
+    """Repeat a call that fails while a coordinator or leader is being found: in a new cluster, or after a broker has died."""
     from kafka import errors
 
     deadline = time.monotonic() + PATIENCE_S

@@ -8,17 +8,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from connectors.core import Lost, Retry
+from connectors.core import Retry
 from connectors.kafka import Cluster, translate
 
 POLL = 5_000
 
 
+Headers = list[tuple[str, bytes | None]]
+
+
 def read_back(cluster: Cluster, topic: str, partition: int, *, seconds: float = 60.0) -> Iterator[tuple[bytes, bytes | None]]:
     """Yield (key, value or None) of a partition up to its high watermark. Raises Retry if that is not reached in time."""
+    yield from ((message.key() or b"", message.value()) for message in _messages(cluster, topic, partition, seconds))
+
+
+def read_all(cluster: Cluster, topic: str, partition: int, *, seconds: float = 60.0) -> Iterator[tuple[bytes, bytes, Headers]]:
+    """Yield (key, value, headers) in the same way."""
+    for message in _messages(cluster, topic, partition, seconds):
+        yield message.key() or b"", message.value() or b"", list(message.headers() or ())
+
+
+def _messages(cluster: Cluster, topic: str, partition: int, seconds: float) -> Iterator[Any]:
     place = TopicPartition(cluster.named(topic), partition, OFFSET_BEGINNING)
     high = high_watermark(cluster, topic, partition)
     consumer = _consumer(cluster, "read_committed")
@@ -35,7 +49,7 @@ def read_back(cluster: Cluster, topic: str, partition: int, *, seconds: float = 
                 error = message.error()
                 if error is None:
                     position = int(message.offset() or 0) + 1
-                    yield message.key() or b"", message.value()
+                    yield message
                 elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the client's public name of that code
                     position = max(position, int(message.offset() or 0))
                 elif not isinstance(failure := translate(error, f"reading {topic} back"), Retry):
@@ -50,7 +64,7 @@ def high_watermark(cluster: Cluster, topic: str, partition: int) -> int:
     try:
         _, high = consumer.get_watermark_offsets(TopicPartition(cluster.named(topic), partition), timeout=20)
     except KafkaException as error:
-        raise Lost(str(translate(error.args[0], f"asking for the end of {topic}[{partition}]"))) from error
+        raise translate(error.args[0], f"asking for the end of {topic}[{partition}]") from error
     else:
         return int(high)
     finally:

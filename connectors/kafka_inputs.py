@@ -19,12 +19,22 @@ Positions = Mapping[int, Mapping[str, int]]
 """Partition → topic → offset of the first record wanted."""
 
 
+FEW, FEW_BYTES = 1_000, 1 << 20
+"""So many records, or bytes, are worth a step of their own; with fewer it pays to wait for more."""
+
+
 @dataclass(slots=True)
 class Polled:
     """What one poll brought: records, and (topic, partition, offset) of every end that was reached."""
 
     records: list[Record] = field(default_factory=list)
     ends: list[tuple[str, int, int]] = field(default_factory=list)
+
+
+def _standing(polled: Polled) -> list[tuple[str, int, int]]:
+    """Return the ends behind which no record has come meanwhile: an end that was passed is none."""
+    last = {(record.topic, record.partition): record.offset for record in polled.records}
+    return [end for end in polled.ends if end[2] > last.get(end[:2], -1)]
 
 
 class Inputs:
@@ -69,14 +79,16 @@ class Inputs:
         self._consumer.subscribe(names, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
 
     def poll(self, limit: int, seconds: float) -> Polled:
-        """Wait at most so long for at most `limit` records."""
-        polled = Polled()
+        """Return at most `limit` records: those that are here if they are worth a step, else what comes in so many seconds too."""
         try:
-            found = self._consumer.consume(limit, seconds)
+            found = self._consumer.consume(limit, 0)
+            if len(found) < min(FEW, limit) and sum(map(len, found)) < FEW_BYTES:
+                found += self._consumer.consume(limit - len(found), seconds)
         except KafkaException as error:
             raise translate(error.args[0], "reading the inputs") from error
         if self._failure is not None:
             raise self._failure
+        polled = Polled()
         for message in found:
             told = message.error()
             if told is None:
@@ -87,6 +99,8 @@ class Inputs:
                 )
             else:
                 self._told(told)
+        if polled.ends:
+            polled.ends = _standing(polled)
         return polled
 
     def hold(self, places: Iterable[tuple[str, int]], *, on: bool) -> None:
@@ -99,6 +113,11 @@ class Inputs:
         """Read a partition again from these positions."""
         for topic, offset in positions.items():
             self._consumer.seek(TopicPartition(self._cluster.named(topic), partition, offset))
+
+    def end(self, topic: str, partition: int) -> int:
+        """Return the high watermark that the last fetch told, 0 before the first. Asks nobody, from any thread."""
+        place = TopicPartition(self._cluster.named(topic), partition)
+        return max(0, self._consumer.get_watermark_offsets(place, cached=True)[1])
 
     def membership(self) -> Any:
         """Return the group metadata that a transaction's offsets are fenced by."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from confluent_kafka import KafkaException, Producer
 
+from connectors import trace
 from connectors.core import Clock, ConnectorError, Lost, Record, Refused, Retry
 from connectors.kafka import ARRIVED, CONTENT_TYPE, Cluster, partition_of, translate
 from connectors.spool import Spool
@@ -27,14 +28,24 @@ AT_ONCE = 2_000
 WAIT = 1.0
 
 
+Letter = Callable[[Record], tuple[Record, Mapping[str, str | bytes | None]]]
+
+
+def plain(record: Record) -> tuple[Record, Mapping[str, str | bytes | None]]:
+    """Send a record as it is."""
+    return record, {}
+
+
 class KafkaLog:
     """The counterpart of `connectors.log_writer.LogWriter`. Create it inside the event loop that will append.
 
-    `partitions` is how many each input has; `clock` stamps `arrived` on records that have none.
+    `partitions` is how many each input has; `clock` stamps `arrived` on records that have none; `letter` gives the form in which
+    a record is sent, with the headers it has beside its content type.
     """
 
-    def __init__(self, cluster: Cluster, spool: Spool, *, partitions: int, clock: Clock) -> None:
+    def __init__(self, cluster: Cluster, spool: Spool, *, partitions: int, clock: Clock, letter: Letter = plain) -> None:
         self.spool, self.counters = spool, Counter[str]()
+        self._letter = letter
         self._cluster, self._partitions, self._clock = cluster, partitions, clock
         self._loop = asyncio.get_running_loop()
         self._disk = ThreadPoolExecutor(1, "spool")
@@ -99,10 +110,11 @@ class KafkaLog:
 
     def send(self, record: Record, told: Any) -> None:
         """Hand one record to the client; `told(error, message)` is called in the event loop. Raises Refused or Retry."""
-        partition = partition_of(record.key, self._partitions) if record.key else 0
-        headers: list[tuple[str, str | bytes | None]] = [(CONTENT_TYPE, record.content_type), (ARRIVED, str(record.arrived))]
+        sent, more = self._letter(record)
+        partition = partition_of(sent.key, self._partitions) if sent.key else 0
+        headers = {CONTENT_TYPE: sent.content_type, ARRIVED: str(sent.arrived), **dict(trace.headers()), **more}
         try:
-            self._producer.produce(self._cluster.named(record.topic), record.body, record.key, partition, told, headers=headers)
+            self._producer.produce(self._cluster.named(sent.topic), sent.body, sent.key, partition, told, headers=headers)
         except BufferError as full:
             raise Retry("the brokers are slower than the input") from full
         except KafkaException as error:

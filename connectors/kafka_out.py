@@ -8,32 +8,21 @@ a crash or a broker that was away an entry may come twice, and consumers upsert 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import Any
 
 from connectors.core import Clock, ConnectorError, Lost, Retry
 from connectors.kafka import CONTENT_TYPE, Cluster, translate
 from connectors.outbound_entries import Item
-from connectors.outputs import EVENT_OPTIONS, Common, Delivery, Option, Secret, number, one_of, read_secret, wants_event
+from connectors.outputs import DAY, Common, Delivery, events_of, wants_event
+from connectors.table import Secret, Table
 
 TOPICS = {"alert": "alerts", "lead": "leads", "case-event": "case-events"}
 """Kind → topic, before the prefix."""
 SECURITY = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
-OPTIONS: Mapping[str, Option] = {
-    "bootstrap": Option(str, required=True, good=bool, is_to_be="host:port of some brokers, separated by commas"),
-    "prefix": Option(str),
-    "security": one_of(*SECURITY),
-    "ca": Option(str),
-    "cert": Option(str),
-    "key": Option(str),
-    "mechanism": Option(str),
-    "username": Option(str),
-    "password": Option(str),
-    "timeout": number(1, 300, float),
-    **EVENT_OPTIONS,
-}
-DEFAULTS: Mapping[str, Any] = {"backoff": (1.0, 60.0), "expire_hours": 14 * 24}
+DEFAULTS = Common(backoff=(1.0, 60.0), expire=14 * DAY)
 
 
 class KafkaOut:
@@ -46,6 +35,7 @@ class KafkaOut:
         self.common = common
         self._cluster, self._timeout = cluster, timeout
         self._producer: Any = None
+        self._making = Lock()
         self._threads = ThreadPoolExecutor(self.parallel, thread_name_prefix=f"kafka {common.name}")
 
     def wants(self, kind: str, key: str, body: bytes) -> str | None:
@@ -68,7 +58,11 @@ class KafkaOut:
             else:
                 faults[at] = translate(error, f"sending to {self._cluster.bootstrap}")
 
-        producer = self._made()
+        try:
+            with self._making:
+                producer = self._made()
+        except KafkaException as error:
+            return Delivery(fault=Retry(f"Kafka, as it is set: {error.args[0].str()}; correct the settings of this output", 60.0))
         for at, item in enumerate(items):
             try:
                 producer.produce(on_delivery=lambda error, message, at=at: told(at, error, message), **self._message(item))
@@ -105,9 +99,8 @@ class KafkaOut:
                 linger_ms=5,
                 compression_type="zstd",
                 message_timeout_ms=int(self._timeout * 1000),
-                log_level=2,
             )
-            self._producer = Producer(options)
+            self._producer = Producer(options | {"log_level": 2})
         return self._producer
 
     async def close(self) -> None:
@@ -116,12 +109,21 @@ class KafkaOut:
         self._producer = None
 
 
-def make(values: Mapping[str, Any], common: Common, secret: Secret, faults: list[str], _clock: Clock) -> KafkaOut:
-    """Make a Kafka output of its table."""
-    names = ("bootstrap", "prefix", "security", "ca", "cert", "key", "mechanism", "username")
-    given = {name: values[name] for name in names if name in values}
-    if "password" in values:
-        given["password"] = read_secret(secret, values["password"], "password", faults)
-    if "SASL" in values.get("security", "") and not {"username", "password"} <= set(values):
-        faults.append("security: SASL needs username and password (a reference)")
-    return KafkaOut(common, Cluster(**given), timeout=float(values.get("timeout", 30.0)))
+def from_table(table: Table, common: Common, _secret: Secret, _clock: Clock) -> KafkaOut:
+    """Make a Kafka output of its table. Raises TableFaults."""
+    common = events_of(table, common)
+    files = {name: str(table.path(name) or "") for name in ("ca", "cert", "key")}
+    cluster = Cluster(
+        bootstrap=table.text("bootstrap"),
+        prefix=table.text("prefix", ""),
+        security=table.choice("security", SECURITY, SECURITY[0]),
+        mechanism=table.text("mechanism", Cluster("").mechanism),
+        username=table.text("username", ""),
+        password=table.secret("password").decode(),
+        **files,
+    )
+    if "SASL" in cluster.security and not (cluster.username and cluster.password):
+        table.fault("security", "SASL needs username and password, the password as env:NAME or file:PATH")
+    timeout = table.number("timeout", 30, 1, 300)
+    table.done()
+    return KafkaOut(common, cluster, timeout=timeout)

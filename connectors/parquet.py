@@ -65,21 +65,23 @@ class ParquetFolder:
         """
         for _attempt in range(3):
             files = [str(p) for day in sorted(self.folder.glob("*")) for p in _current(sorted(day.glob("*.parquet")))]
-            with duckdb.connect() as db:
-                db.execute("SET threads = 1")
-                for name, table in (extra or {}).items():
-                    db.register(name, table)
-                source = "read_parquet($files, union_by_name = true)" if files else "(SELECT * FROM pending WHERE false)"
-                text = sql.replace("{files}", source.replace("$files", repr(files)))
-                try:
-                    return db.sql(text, params=parameters).to_arrow_table()
-                except duckdb.IOException:
-                    continue
-                except duckdb.Error as error:
-                    raise Lost(
-                        f"{self.folder}: history cannot be read ({error}); restore the file it names from a backup"
-                    ) from error
+            source = "read_parquet($files, union_by_name = true)" if files else "(SELECT * FROM pending WHERE false)"
+            try:
+                return ask(sql.replace("{files}", source.replace("$files", repr(files))), parameters, extra or {})
+            except duckdb.IOException:
+                continue
+            except duckdb.Error as error:
+                raise Lost(f"{self.folder}: history cannot be read ({error}); restore the file it names from a backup") from error
         raise Retry(f"{self.folder}: files changed while they were read; ask again", 1)
+
+
+def ask(sql: str, parameters: list[Any], tables: Mapping[str, pa.Table]) -> pa.Table:
+    """Run `sql` over named tables, on one thread: reading history must not take the judge's core."""
+    with duckdb.connect() as db:
+        db.execute("SET threads = 1")
+        for name, table in tables.items():
+            db.register(name, table)
+        return db.sql(sql, params=parameters).to_arrow_table()
 
 
 def _range(path: Path) -> tuple[int, int]:

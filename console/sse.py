@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from cases.store import Desk
+from connectors.core import Retry
 from console.names import Names
 from console.ports import Services
 
@@ -58,10 +59,14 @@ async def stream(
     yield f"retry: 2000\n{block('resync' if lost else 'hello', {'id': position}, position)}"
     beat = -HEARTBEAT_S
     while not parts.stopping():
-        if now() - beat >= HEARTBEAT_S:
-            beat = now()
-            yield block("heartbeat", await asyncio.to_thread(heartbeat, parts))
-        events = await asyncio.to_thread(parts.desk.events_since, position, BATCH)
+        try:
+            if now() - beat >= HEARTBEAT_S:
+                beat = now()
+                yield block("heartbeat", await asyncio.to_thread(heartbeat, parts))
+            events = await asyncio.to_thread(parts.desk.events_since, position, BATCH)
+        except Retry as away:  # the desk's database: the browser's stream stays open until it is back
+            await asyncio.sleep(away.after)
+            continue
         names = Names(parts.registry)
         for event in events:
             position = int(event["id"])

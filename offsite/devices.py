@@ -7,6 +7,7 @@ unknown one has sent.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote
 
@@ -17,32 +18,27 @@ from connectors.hj212.device import DeviceSettings
 from connectors.hj212.frame import Dialect
 from offsite import registered
 from offsite.data_dir import actor, note_adoption
+from offsite.device_routes import command_router
 from offsite.settings import Settings, secret
-from streams.alerts import factor_names
 from streams.identity import rfc3339
+from streams.registry_model import Registry
 
 if TYPE_CHECKING:
     from offsite.io_process import Product
 
 
-class Devices:
-    """The devices of one product."""
+class DeviceBook:
+    """What a gateway must know of devices. `registry()` gives the one in force."""
 
-    def __init__(self, product: Product, settings: Settings) -> None:
-        self._product = product
-        self._last: dict[str, int] = {}
+    def __init__(self, settings: Settings, registry: Callable[[], Registry]) -> None:
+        self._registry = registry
         self._settings: dict[str, DeviceSettings] = {}
         self._keys = {mn: secret(reference) for mn, reference in settings.sm4_keys.items()}
         self._dialects = settings.dialects
-        self._adopting = asyncio.Lock()
-
-    def seen(self, mn: str) -> None:
-        """Note that a device has sent a frame."""
-        self._last[mn] = self._product.clock()
 
     def settings(self, mn: str) -> DeviceSettings:
-        """Return what the gateway must know of a device; `known` follows the registry in force."""
-        known = mn in self._product.registry.by_mn
+        """Return the settings of any device; `known` follows the registry in force."""
+        known = mn in self._registry().by_mn
         found = self._settings.get(mn)
         if found is None or found.known != known:
             own = dict(self._dialects.get(mn, {}))
@@ -50,6 +46,19 @@ class Devices:
                 own["sm4_key"] = self._keys[mn]
             found = self._settings[mn] = DeviceSettings(known=known, dialect=Dialect(**own))
         return found
+
+
+class Devices:
+    """The devices of one product."""
+
+    def __init__(self, product: Product) -> None:
+        self._product = product
+        self._last: dict[str, int] = {}
+        self._adopting = asyncio.Lock()
+
+    def seen(self, mn: str) -> None:
+        """Note that a device has sent a frame."""
+        self._last[mn] = self._product.clock()
 
     def listed(self) -> list[dict[str, Any]]:
         """Return one row a device: mn, site, point, known, online, last_seen, held."""
@@ -69,30 +78,6 @@ class Devices:
             "last_seen": rfc3339(self._last.get(mn)),
             "held": 0 if points else product.intake.held[mn],
         }
-
-    def site_card(self, site: str) -> dict[str, Any]:
-        """Return a site's registry entry as pages show it; empty if unknown."""
-        registry = self._product.registry
-        found = registry.site(site)
-        if found is None:
-            return {}
-        points = [
-            {
-                "point": p.point,
-                "name": p.name,
-                "medium": p.medium,
-                "factors": [self._factor(f) for f in registry.factors if (f.site, f.point) == (p.site, p.point)],
-            }
-            for p in registry.points
-            if p.site == site
-        ]
-        return {"site": site, "name": found.name, "enterprise": found.enterprise, "district": found.district, "points": points}
-
-    def _factor(self, factor: Any) -> dict[str, Any]:
-        zh, en, unit = factor_names().get(factor.factor, (factor.factor, factor.factor, ""))
-        limits = self._product.registry.limits_of(factor.site, factor.point, factor.factor)
-        hourly = next((limit.limit.high for limit in limits if limit.period == "hour"), None)
-        return {"factor": factor.factor, "name_zh": zh, "name_en": en, "unit": factor.wire_unit or unit, "limit": hourly}
 
     async def adopt(self, mns: list[str] | None, by: str | None) -> dict[str, int]:
         """Register held devices and drive their frames again; returns MN → frames, once they are durable."""
@@ -129,9 +114,9 @@ class Devices:
 
     def router(self) -> APIRouter:
         """Return the routes that act on devices, for the desk's loopback API."""
-        router = APIRouter(prefix="/api/v1/devices")
+        router = APIRouter()
 
-        @router.post("/adopt")
+        @router.post("/api/v1/devices/adopt")
         async def adopt(
             mns: Annotated[list[str] | None, Body(embed=True)] = None, x_offsite_person: Annotated[str, Header()] = ""
         ) -> dict[str, Any]:
@@ -141,16 +126,5 @@ class Devices:
             except Refused as refused:
                 raise HTTPException(409, str(refused)) from refused
 
-        @router.post("/{mn}/commands/{cn}")
-        async def command(
-            mn: str, cn: str, params: Annotated[dict[str, Any], Body()], x_offsite_person: Annotated[str, Header()] = ""
-        ) -> dict[str, Any]:
-            """Give a device one command of the standard and return its outcome."""
-            try:
-                return await self.command(mn, cn, params, unquote(x_offsite_person) or None)
-            except ValueError as fault:
-                raise HTTPException(422, str(fault)) from fault
-            except Refused as refused:
-                raise HTTPException(403, str(refused)) from refused
-
+        router.include_router(command_router(self.command))
         return router

@@ -6,8 +6,12 @@ returns (promise 1). An unknown MN or site is held under its own name and shown,
 
 from __future__ import annotations
 
+import asyncio
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
+from typing import Any, Protocol
 
 import orjson
 
@@ -15,24 +19,34 @@ from connectors.core import HJ212, JSON, Record, Refused
 from connectors.hj212.frame import BadChunk, Frame
 from connectors.hj212.header import Header
 from connectors.http import Batch, Refusal
-from connectors.log_writer import LogWriter
 from offsite.registered import TOPICS, held_record, place_of
 from streams.codecs.events import decode_events
 from streams.codecs.readings import split_by_site
 from streams.codecs.rows import Fault, as_bytes, check_name
-from streams.engine import BAD_CHUNK, CONTEXT, DEAD, EVENTS, HELD, REFUSED_ROWS
+from streams.identity import rfc3339
+from streams.model import Event
+from streams.records import BAD_CHUNK, CONTEXT, DEAD, EVENTS, HELD, REFUSED_ROWS
 from streams.registry_model import Registry
 
 CONTEXT_KINDS = frozenset({"mark", "work_order", "calibration", "emergency_order", "suppression", "verdict", "rectification"})
 """Events that change a judgement without being seen or measured: topic `context` (design §3); the rest are `video-events`."""
+RAW = 65_536
+"""Bytes of a refused message that are kept."""
 NOW = -1
 """`arrived` of a record that the log stamps when it accepts it."""
+
+
+class Writer(Protocol):
+    """What makes records durable: `connectors.log_writer.LogWriter`, or `connectors.kafka_log.KafkaLog`."""
+
+    def append(self, *records: Record) -> asyncio.Future[int]:
+        """Queue records; the future is done once they are durable."""
 
 
 class Intake:
     """The way into the log. `registry()` gives the one in force."""
 
-    def __init__(self, writer: LogWriter, registry: Callable[[], Registry]) -> None:
+    def __init__(self, writer: Writer, registry: Callable[[], Registry]) -> None:
         self._writer, self._registry = writer, registry
         self.held: Counter[str] = Counter()
 
@@ -53,8 +67,8 @@ class Intake:
         """Put what is no frame aside, with its reason; the gateway counts what could not be kept."""
         return self._writer.append(Record(DEAD, peer, NOW, BAD_CHUNK + chunk.reason, chunk.raw))
 
-    async def rows(self, kind: str, batches: Sequence[Batch], refused: Sequence[Refusal]) -> None:
-        """Make the batches of one request durable, together with what was refused of it."""
+    async def rows(self, kind: str, batches: Sequence[Batch], refused: Sequence[Refusal], source: str = "http") -> None:
+        """Make the batches of one message durable, together with what was refused of it; `source` is who sent it."""
         registry = self._registry()
         records = []
         for batch in batches:
@@ -63,11 +77,22 @@ class Intake:
             else:
                 self.held[batch.site] += 1
                 records.append(held_record(batch.topic, batch.site, NOW, batch.content_type, batch.body))
-        if refused and kind == "readings":
-            body = orjson.dumps([{"row": r.row, "reason": r.reason, "detail": r.detail} for r in refused])
-            records.append(Record(DEAD, "http", NOW, REFUSED_ROWS, body))
+        if refused:
+            body = orjson.dumps([_refused(refusal, kind) for refusal in refused])
+            records.append(Record(DEAD, source, NOW, REFUSED_ROWS, body))
         if records:
             await self._writer.append(*records)
+
+
+def _refused(refusal: Refusal, kind: str) -> dict[str, Any]:
+    """Return a refusal as the log keeps it: `rows` readings it would have been, `raw` the message if nothing of it was taken."""
+    row = {
+        "row": refusal.row,
+        "reason": refusal.reason,
+        "detail": refusal.detail,
+        "rows": int(kind == "readings" and refusal.row >= 0),
+    }
+    return row | ({"raw": b64encode(refusal.body[:RAW]).decode()} if refusal.body else {})
 
 
 def decode(content_type: str, body: bytes, kind: str) -> tuple[list[Batch], list[Refusal]]:
@@ -83,16 +108,20 @@ def decode(content_type: str, body: bytes, kind: str) -> tuple[list[Batch], list
 
 def _events(content_type: str, body: bytes) -> tuple[list[Batch], list[Refusal]]:
     events, rejects = decode_events(content_type, body)
+    refused = {reject.frame for reject in rejects}
+    numbers = (number for number in count() if number not in refused)
     batches = [
-        Batch(e.site, (i,), JSON, as_bytes(_plain(e)), CONTEXT if e.kind in CONTEXT_KINDS else EVENTS)
-        for i, e in enumerate(events)
+        Batch(e.site, (number,), JSON, as_bytes(_plain(e)), CONTEXT if e.kind in CONTEXT_KINDS else EVENTS)
+        for e, number in zip(events, numbers, strict=False)
     ]
     return batches, [Refusal(r.frame, r.reason, r.detail) for r in rejects]
 
 
-def _plain(event: object) -> dict[str, object]:
-    names = ("id", "kind", "site", "point", "start", "end", "by", "body")
-    return {name: getattr(event, name) for name in names}
+def _plain(event: Event) -> dict[str, object]:
+    """Return an event as its contract has it, as any producer would write it to the log."""
+    row: dict[str, object] = {"id": event.id, "kind": event.kind, "site": event.site, "start": rfc3339(event.start), "body": event.body}
+    more = {"point": event.point, "end": None if event.end is None else rfc3339(event.end), "by": event.by}
+    return row | {name: value for name, value in more.items() if value is not None}
 
 
 def _topic(factors: Sequence[str]) -> str:

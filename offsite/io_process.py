@@ -8,35 +8,48 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import ssl
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import orjson
-import uvicorn
 
-from cases.people import DEFAULT
+from cases.db import Row
 from cases.store import Desk
-from connectors.core import JSON, Clock, Lost, Record, Retry
+from connectors.accept import Doors
+from connectors.core import JSON, Clock, Record, Retry
 from connectors.hj212.server import Gateway
-from connectors.http import Scope, ingest_app
+from connectors.http import HttpCounters, Scope, ingest_app
 from connectors.http_keys import AnswerBook
 from connectors.log_writer import LogWriter
 from connectors.sqlite_log import SqliteLog, day_of
+from console.api import conditions
 from console.app import create_app
-from offsite import books, repair
-from offsite.devices import Devices
+from offsite import books, inputs, repair
+from offsite.desk_work import carry, let_time_act, take_people
+from offsite.devices import DeviceBook, Devices
 from offsite.intake import Intake, decode
+from offsite.judge_link import JudgeLink
+from offsite.outputs import Outputs
+from offsite.patience import patiently
+from offsite.receipts import Receipts
 from offsite.registered import held, load_current, put_current
+from offsite.run_monitor import of_product
+from offsite.serving import tls_context
 from offsite.settings import Settings
+from offsite.site_card import site_card
+from offsite.web import Web
 from streams import registry as registries
-from streams.engine import CONTEXT, registry_record, tick_record
 from streams.history import History
 from streams.plan.load import HOUR, MINUTE
+from streams.records import CONTEXT, registry_record, tick_record
 from streams.store import StateStore
+from streams.topics import CASE_EVENTS
 
 TICK_LOOK = 0.05
 """Seconds between two looks at the clock for a new minute of log time."""
@@ -45,7 +58,6 @@ PROJECT_AT_ONCE = 500
 DAY = 24 * HOUR
 LOG_DAYS = 14
 DROP_EVERY = 3600.0
-TELL_EVERY = 0.5
 _log = logging.getLogger("offsite")
 
 
@@ -57,6 +69,7 @@ class Ports:
     tls: int = -1
     http: int = -1
     desk: int = -1
+    metrics: int = -1
 
 
 class Product:
@@ -75,9 +88,31 @@ class Product:
         self.history = History(data, self.store)
         self.desk = Desk(f"sqlite:///{data.resolve() / 'desk.sqlite'}", clock=clock)
         self.intake = Intake(self.writer, lambda: self.registry)
-        self.devices = Devices(self, settings)
-        self.gateway = Gateway(self._frame, clock=clock, device=self.devices.settings, reject=self.intake.bad)
-        self.servers: list[uvicorn.Server] = []
+        self.devices = Devices(self)
+        self.device_book = DeviceBook(settings, lambda: self.registry)
+        self.receipts, self.link = Receipts(time.perf_counter), JudgeLink(clock)
+        self.http: HttpCounters | None = None
+        self.gateway = Gateway(
+            self.receipts.frames(self._frame), clock=clock, device=self.device_book.settings, reject=self.intake.bad
+        )
+        self.web = Web()
+        self.outputs = Outputs(settings, clock, owner="run", chance=Random())  # noqa: S311 - jitter of retries
+        self.monitor = of_product(self)
+        self.inputs = inputs.build(settings.inputs, self._doors(), lambda name: partial(self.intake.rows, source=name))
+
+    def _doors(self) -> Doors:
+        """Return what inputs are handed."""
+        folder = self.settings.data / inputs.FOLDER
+        return Doors(
+            self.intake.rows,
+            decode,
+            self._frame,
+            self.intake.bad,
+            lambda mn: self.device_book.settings(mn).dialect,
+            self.clock,
+            folder,
+            self.settings.instance,
+        )
 
     async def _frame(self, frame: Any, header: Any, peer: str) -> None:
         await self.intake.frame(frame, header, peer)
@@ -92,12 +127,7 @@ class Product:
             await self.writer.append(registry_record(registry, -1))
             put_current(self.settings.data, registry)
             self.registry = registry
-        people = [
-            {n: getattr(p, n) for n in ("person", "name", "role", "org", "org_level", "district", "site", "phone")}
-            for p in registry.people
-        ]
-        if people:
-            await asyncio.to_thread(self.desk.put_people, people)
+        await asyncio.to_thread(take_people, self.desk, registry)
 
     def reload(self) -> None:
         """Take up the registry file that an adoption has replaced."""
@@ -115,45 +145,33 @@ class Product:
         settings = self.settings
         if settings.http_port >= 0:
             answers = AnswerBook(settings.data / "answers.sqlite", self.clock)
-            app = ingest_app(self.intake.rows, self.authenticate, decode=decode, answers=answers)
-            self.ports.http = await self._serve(app, settings.http_port)
+            app = ingest_app(
+                self.intake.rows, self.authenticate, decode=decode, answers=answers, more=[one.routes for one in self.inputs]
+            )
+            self.http = app.state.counters
+            self.ports.http = await self.web.serve(self.receipts.asgi(app), settings.host, settings.http_port)
         if settings.desk_port >= 0:
-            stopping: list[bool] = []
             desk = create_app(
                 self.desk,
                 self.history,
                 clock=self.clock,
                 books=self.books,
-                registry=self.devices.site_card,
+                registry=lambda site: site_card(self.registry, site),
                 devices=self.devices.listed,
                 clock_info=self._clock_info,
-                stopping=lambda: bool(stopping) or any(s.should_exit for s in self.servers),
+                stopping=self.web.stopping,
                 title=settings.title,
             )
             desk.include_router(self.devices.router())
-            self.ports.desk = await self._serve(desk, settings.desk_port, host="127.0.0.1")
-
-    async def _serve(self, app: Any, port: int, host: str | None = None) -> int:
-        """Run an ASGI app on this loop; return its port. Raises Lost if the port is in use."""
-        address = host or self.settings.host
-        config = uvicorn.Config(
-            app, host=address, port=port, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
-        )
-        server = uvicorn.Server(config)
-        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # the supervisor owns the signals
-        try:
-            sock = config.bind_socket()
-        except SystemExit as error:
-            raise Lost(f"port {address}:{port} cannot be opened; choose another port or stop its owner") from error
-        self.servers.append(server)
-        config.load()
-        server.lifespan = config.lifespan_class(config)
-        asyncio.get_running_loop().create_task(server.serve([sock]))
-        return int(sock.getsockname()[1])
+            desk.include_router(conditions.router(self.monitor.conditions))
+            self.ports.desk = await self.web.serve(desk, "127.0.0.1", settings.desk_port)
 
     def books(self) -> dict[str, Any]:
         """Return the books of design §8, with what the gateway has counted beside them."""
-        return books.of_stores(self.store, self.desk) | {"gateway": self.gateway.counters.snapshot()}
+        return books.of_stores(self.store, self.desk) | {
+            "gateway": self.gateway.counters.snapshot(),
+            "inputs": inputs.counted(self.inputs),
+        }
 
     def _clock_info(self) -> dict[str, Any]:
         tick = self.store.tick()
@@ -175,18 +193,8 @@ class Product:
     async def project(self) -> None:
         """Bring the judge's outputs to the desk, in their order, as they come."""
         while True:
-            moved = await self._patiently(self._project_once)
-            if not moved:
+            if not await patiently(lambda: asyncio.to_thread(self._project_once)):
                 await asyncio.sleep(PROJECT_EVERY)
-
-    async def _patiently(self, work: Callable[[], int]) -> int:
-        """Do the desk's work off the loop; while its database is busy or its disk is full, nothing moves and nothing ends."""
-        try:
-            return await asyncio.to_thread(work)
-        except Retry as full:
-            _log.warning("%s", full)
-            await asyncio.sleep(full.after)
-            return 0
 
     def _project_once(self) -> int:
         outputs = self.store.outputs(self.desk.position(), PROJECT_AT_ONCE)
@@ -198,21 +206,9 @@ class Product:
         """Count what the log holds of devices and sites that nobody has registered."""
         return Counter(r.key for r in held(self.log))
 
-    async def desk_time(self) -> None:
-        """Let time act on the desk: shelves that end, answers that are overdue."""
-        while True:
-            await asyncio.sleep(1.0)
-            await self._patiently(self.desk.tick)
-
-    async def tell_judge(self) -> None:
-        """Carry what people decided to the log as `context`; a message is dropped once it is durable there."""
-        while True:
-            await asyncio.sleep(TELL_EVERY)
-            with contextlib.suppress(Retry):  # the desk is busy or the log behind: the messages wait in the outbox
-                for message in await asyncio.to_thread(self.desk.outgoing):
-                    body = orjson.dumps({name: message[name] for name in ("id", "kind", "site", "at", "body")})
-                    await self.writer.append(Record(CONTEXT, message["site"] or "", -1, JSON, body))
-                    await asyncio.to_thread(self.desk.sent, message["id"])
+    async def _tell_judge(self, messages: Sequence[Row]) -> None:
+        """Put what people decided on the log as `context`; returns once it is durable there."""
+        await self.writer.append(*(Record(CONTEXT, m["site"], -1, JSON, orjson.dumps(m)) for m in messages))
 
     async def old_log(self) -> None:
         """Drop log files older than 14 days: what the judge has read is archived as frames in history, in the same step.
@@ -234,17 +230,20 @@ class Product:
         settings = self.settings
         if settings.registry is not None:
             await self.take_registry(settings.registry)
-        if not await asyncio.to_thread(self.desk.people):
-            await asyncio.to_thread(self.desk.put_people, DEFAULT)
+        await asyncio.to_thread(take_people, self.desk, self.registry)
         if settings.hj212_port >= 0:
             self.ports.hj212 = await self.gateway.listen(settings.host, settings.hj212_port)
         if settings.tls_port >= 0:
-            self.ports.tls = await self.gateway.listen(settings.host, settings.tls_port, tls=_tls(settings))
+            self.ports.tls = await self.gateway.listen(settings.host, settings.tls_port, tls=tls_context(settings))
         await self.serve_http()
-        tasks = [
-            asyncio.ensure_future(job)
-            for job in (self.ticks(), self.project(), self.desk_time(), self.tell_judge(), self.old_log(), repair.look(self))
-        ]
+        self.ports.metrics = self.monitor.start(settings.metrics_port)
+        jobs = (
+            inputs.run_inputs(self.inputs),
+            *(self.ticks(), self.project(), let_time_act(self.desk), self.old_log(), repair.look(self), self.monitor.beat()),
+            *(carry(self.desk, CONTEXT, self._tell_judge), carry(self.desk, CASE_EVENTS, self.outputs.take_case_events)),
+            self.outputs.run(self.outputs.sources(self.store, self.log, self.desk)),
+        )
+        tasks = [asyncio.ensure_future(job) for job in jobs]
         ready(self.ports)
         waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(stop.wait()), self.gateway.lost, *tasks]
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -256,19 +255,14 @@ class Product:
 
     async def _close(self, tasks: Sequence[asyncio.Future[Any]]) -> None:
         """Stop taking, finish writing, let go."""
-        for server in self.servers:
-            server.should_exit = True
+        await asyncio.to_thread(self.monitor.close)
+        self.web.close()
         await self.gateway.close()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.writer.close()
         self.log.close()
+        self.outputs.close()
         self.desk.close()
-
-
-def _tls(settings: Settings) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(str(settings.tls_cert), str(settings.tls_key))
-    return context
+        self.link.close()

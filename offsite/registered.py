@@ -19,8 +19,8 @@ from streams import registry as registries
 from streams.codecs.hj212 import Hj212Decoder
 from streams.codecs.hj212_names import medium
 from streams.codecs.readings import decode_readings
-from streams.engine import CONTEXT, HELD, REDRIVEN, registry_record
 from streams.model import SeriesTable
+from streams.records import CONTEXT, HELD, OF_TOPIC, REDRIVEN, registry_record
 from streams.registry_model import INFERRED_POINT, Point, Registry, Site
 
 FILE = "registry.json"
@@ -36,7 +36,6 @@ TOPICS = {
 """Medium → the topic its readings belong to (design §3)."""
 MEDIUM_OF_ST = {"31": "gas", "32": "water", "22": "air", "21": "surface_water", "23": "noise", "44": "power"}
 CHUNK = 10_000
-OF_TOPIC = ";topic="
 
 
 def load_current(data: Path) -> Registry:

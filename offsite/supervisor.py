@@ -6,8 +6,8 @@ Settings enter; the exit code leaves. The first line on stdout once all ports ar
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -17,9 +17,12 @@ from pathlib import Path
 
 from connectors.core import Clock, ConnectorError
 from connectors.process import prepare_io_process
+from offsite import logs
 from offsite.io_process import Ports, Product
+from offsite.judge_link import JudgeLink
 from offsite.settings import RUN_FILE, Settings
 
+_log = logging.getLogger("offsite")
 RESTART = 1.0
 """Seconds before a judge that died is started again."""
 
@@ -38,13 +41,18 @@ def clock_of(settings: Settings) -> Clock:
     return SharedClock(settings.clock)
 
 
-async def judge(settings: Settings, stop: asyncio.Event) -> None:
+async def judge(settings: Settings, stop: asyncio.Event, link: JudgeLink) -> None:
     """Keep a judge process running until `stop`, then let it finish its step."""
     arguments = [sys.executable, "-m", "offsite.judge_process", str(settings.data)]
     if settings.plan is not None:
         arguments.append(str(settings.plan))
     while not stop.is_set():
-        child = await asyncio.create_subprocess_exec(*arguments, stdin=asyncio.subprocess.DEVNULL)
+        child = await asyncio.create_subprocess_exec(
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            env=os.environ | link.environment(),
+            pass_fds=[link.child.fileno()],
+        )
         ended, stopping = asyncio.ensure_future(child.wait()), asyncio.ensure_future(stop.wait())
         await asyncio.wait([ended, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -52,14 +60,9 @@ async def judge(settings: Settings, stop: asyncio.Event) -> None:
             child.terminate()
             await ended
         elif not stop.is_set():
-            _say(f"the judge ended with {ended.result()}; it starts again in {RESTART:g} s and loses nothing")
+            link.restarts += 1
+            _log.warning("the judge ended with %s; it starts again in %g s and loses nothing", ended.result(), RESTART)
             await asyncio.sleep(RESTART)
-
-
-def _say(text: str) -> None:
-    """Tell the operator on stderr; where that is a file on a full disk, judging goes on without words."""
-    with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 async def serve(settings: Settings, ready: Callable[[Ports, Product], None], stop: asyncio.Event | None = None) -> None:
@@ -70,7 +73,7 @@ async def serve(settings: Settings, ready: Callable[[Ports, Product], None], sto
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     product = Product(settings, clock_of(settings))
-    judging = asyncio.create_task(judge(settings, stop))
+    judging = asyncio.create_task(judge(settings, stop, product.link))
     try:
         await product.run(stop, lambda ports: ready(ports, product))
     finally:
@@ -80,6 +83,7 @@ async def serve(settings: Settings, ready: Callable[[Ports, Product], None], sto
 
 def run(settings: Settings) -> int:
     """Run the product in the foreground; returns the exit code."""
+    logs.setup(logs.form_of(os.environ), "run")
 
     def ready(ports: Ports, _product: Product) -> None:
         announce(settings, ports)
@@ -97,7 +101,7 @@ def run(settings: Settings) -> int:
 
 def open_ports(ports: Ports) -> dict[str, int]:
     """Return the services that are open, and their ports."""
-    places = {"hj212": ports.hj212, "tls": ports.tls, "http": ports.http, "desk": ports.desk}
+    places = {"hj212": ports.hj212, "tls": ports.tls, "http": ports.http, "desk": ports.desk, "metrics": ports.metrics}
     return {name: port for name, port in places.items() if port >= 0}
 
 

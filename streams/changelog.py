@@ -24,11 +24,15 @@ Message = tuple[bytes, bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """What a partition's state stands for: topic → (topic id, offset of the first record not judged), partitions, plan hash."""
+    """What a partition's state stands for: topic → (topic id, offset of the first record not judged), partitions, plan hash.
+
+    `tick` is the log time (ms UTC) that the inputs have reached; it begins with the first record, before the first tick.
+    """
 
     topics: Mapping[str, tuple[str, int]]
     partitions: int
     plan: str
+    tick: int
 
     def offsets(self) -> dict[str, int]:
         """Return topic → offset."""
@@ -36,8 +40,8 @@ class Position:
 
     def chunk(self) -> Chunk:
         """Return the chunk to store."""
-        body = {"topics": {name: list(at) for name, at in self.topics.items()}, "partitions": self.partitions, "plan": self.plan}
-        return Chunk(*POSITION, body)
+        topics = {name: list(at) for name, at in self.topics.items()}
+        return Chunk(*POSITION, {"topics": topics, "partitions": self.partitions, "plan": self.plan, "tick": self.tick})
 
 
 @dataclass(slots=True)
@@ -117,4 +121,4 @@ def check(position: Position | None, ids: Mapping[str, str], partitions: int, pl
 
 def _position(body: dict[str, Any]) -> Position:
     topics = {name: (str(topic_id), int(offset)) for name, (topic_id, offset) in body["topics"].items()}
-    return Position(topics, int(body["partitions"]), str(body["plan"]))
+    return Position(topics, int(body["partitions"]), str(body["plan"]), int(body["tick"]))

@@ -8,7 +8,7 @@ and to read the log again from the stored position. A record on which the judge 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -22,8 +22,8 @@ from streams.state import Chunk
 class Step:
     """All that one step of one partition did: records in the order judged, outputs, state to store, what was refused, history.
 
-    `rejects` name their record by its number in `records`. `summary` is what the cross-site stage is asked, if it is asked by
-    message; then the step ends with the tick that asks.
+    `rejects` name their record by its number in `records`. `summary` is what the cross-site stage is told, if it is told by
+    message; a tick with suspects ends the step. `books` count since the partition began.
     """
 
     records: Sequence[Record] = ()
@@ -33,6 +33,7 @@ class Step:
     history: dict[str, bytes] = field(default_factory=dict)
     partition: int = 0
     summary: Summary | None = None
+    books: Mapping[str, int] = field(default_factory=dict)
 
 
 class Part(Protocol):

@@ -20,10 +20,10 @@ class Summary(NamedTuple):
     known: Mapping[str, int]
     silent: Mapping[tuple[str, str], str]
 
-    def to_json(self, partition: int) -> dict[str, Any]:
-        """Return the message of topic `site-summaries`."""
+    def to_json(self, partition: int, books: Mapping[str, int]) -> dict[str, Any]:
+        """Return the message of topic `site-summaries`; `books` are the partition's counts up to this tick."""
         silent = [[site, point, operator] for (site, point), operator in self.silent.items()]
-        return {"partition": partition, "tick": self.now, "known": dict(self.known), "silent": silent}
+        return {"partition": partition, "tick": self.now, "known": dict(self.known), "silent": silent, "books": dict(books)}
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Summary:

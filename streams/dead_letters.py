@@ -17,6 +17,8 @@ from streams.codecs.json_text import BOM
 from streams.codecs.readings import bare
 from streams.identity import content_id
 from streams.model import Reject
+from streams.records import BAD_CHUNK, DEAD, HELD, OF_TOPIC, REFUSED_ROWS
+from streams.topics import DEAD_LETTERS
 
 COUNTS = ("partition", "offset", "arrived", "rows")
 """Headers that are whole numbers, written in decimal."""
@@ -68,6 +70,27 @@ class DeadLetter:
         partition, offset, arrived, rows = (_whole(told, name) for name in COUNTS)
         source = (key or b"").decode("utf-8", "backslashreplace")
         return cls(source, value or b"", *words, partition, offset, arrived, max(rows, 0))
+
+
+def outgoing(record: Record) -> tuple[Record, Mapping[str, str | bytes | None]]:
+    """Return how a gateway's record leaves for Kafka: what it put aside or holds becomes a letter, all else stays as it is."""
+    if record.topic == HELD:
+        kind, _, topic = record.content_type.partition(OF_TOPIC)
+        reason, detail, rows = (
+            "unregistered",
+            f"nobody has registered {record.key!r}; register it, then drive the letter again",
+            0,
+        )
+    elif record.topic == DEAD and record.content_type == REFUSED_ROWS:
+        kind, topic, reason, detail, rows = JSON, "", "refused_rows", "the rows and their reasons are the letter", 0
+    elif record.topic == DEAD:
+        kind, topic, rows = HJ212, "", 0
+        reason, detail = record.content_type.removeprefix(BAD_CHUNK), f"from {record.key}"
+    else:
+        return record, {}
+    letter = DeadLetter(record.key, record.body, kind, reason, detail, topic, -1, -1, record.arrived, rows)
+    body, headers = letter.to_message()
+    return Record(DEAD_LETTERS, record.key, record.arrived, kind, body), headers
 
 
 def _legible(record: Record, reject: Reject) -> tuple[str, bytes]:

@@ -7,7 +7,7 @@ a decoder ends the process uncommitted, and a restart restores the state and rea
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from streams.commit import Failed, Halving, Step, run_step
 from streams.engine import Engine
 from streams.plan.load import Plan
 from streams.store import StateStore
+from streams.vitals import Vitals
 
 _log = logging.getLogger("offsite")
 LIMIT = 20_000
@@ -37,6 +38,7 @@ class Embedded:
     kept: history.History
     steps: int = 0
     halving: Halving = field(default_factory=Halving)
+    vitals: Vitals = field(default_factory=Vitals)
     engine: Engine = field(init=False)
 
     def __post_init__(self) -> None:
@@ -44,8 +46,9 @@ class Embedded:
 
     def run_once(self, limit: int = LIMIT) -> int:
         """Run one step; return how many records it took. After a failure of the judge itself, memory is restored and it took none."""
+        self.vitals.begin()
         try:
-            taken = run_step([self], self.store, self.halving.limit(limit))
+            taken = run_step([self], self, self.halving.limit(limit))
         except Failed as failed:
             _log.exception("the judge failed; it is restored and tries %d records by halves", len(failed.records))
             self.halving.failed(failed.records, failed.error)
@@ -81,14 +84,24 @@ class Embedded:
         step.history = history.packed(records, judged.outputs, self.engine.state)
         return step
 
+    def commit(self, steps: Sequence[Step]) -> None:
+        """Make the step durable."""
+        self.store.commit(steps)
+        self.vitals.done(steps)
+
     def clean(self) -> None:
         """Forget what was dirty."""
         self.engine.clean()
 
 
-def open_embedded(data: Path, log: Log, plan: Plan, *, durable: bool = True) -> Embedded:
+def open_embedded(data: Path, log: Log, plan: Plan, *, durable: bool = True, vitals: Vitals | None = None) -> Embedded:
     """Open the judge of `data`, restored to its last durable step."""
     store = StateStore(data / "state.sqlite", durable=durable)
     kept = history.History(data, store)
     kept.flush()  # a crash between writing files and forgetting their rows is put right here
-    return Embedded(log, store, lambda: Engine(plan, restore=store.chunks(), load_seen=store.load_seen), kept)
+    watched = vitals or Vitals()
+
+    def restored() -> Engine:
+        return Engine(plan, restore=store.chunks(), load_seen=store.load_seen, costs=watched.costs)
+
+    return Embedded(log, store, restored, kept, vitals=watched)

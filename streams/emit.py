@@ -48,12 +48,17 @@ def emit(judged: Iterable[Judged], state: State, plan: Plan, limits: LimitIndex,
         site = body["site"]
         updated = rfc3339(_log_time(at, site, state, screened))
         bodies.append(("alert", site, body | {"updated": updated, "seq": state.next_seq(site)}))
-        state.books["alerts"] += change.kind == "opened"
+        if change.kind == "opened":
+            state.books["alerts"] += 1
+            state.books[f"alerts.{rule.id}.{body['level']}"] += 1
         windows = state.windows.setdefault(site, [])
-        known = sum(bool(w.id) for w in windows)
-        grown = leads.weigh(plan, windows, site, body, change.episode.start)
+        known = {w.id for w in windows}
+        grown = list(leads.weigh(plan, windows, site, body, change.episode.start))
         bodies += [("lead", site, lead | {"updated": updated, "seq": state.next_seq(site)}) for lead in grown]
-        state.books["leads"] += sum(bool(w.id) for w in windows) - known
+        for lead in grown:
+            if lead["id"] not in known:
+                state.books["leads"] += 1
+                state.books[f"leads.{lead['type']}.{lead['level']}"] += 1
         state.dirty_windows(site)
         if rule.scope == "point" and change.kind == "closed":
             state.excused.pop(change.member, None)

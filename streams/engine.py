@@ -5,6 +5,7 @@ Everything is in memory and deterministic: the same records give the same step. 
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,20 +20,23 @@ from streams import registry as registries
 from streams.alerts import factor_names
 from streams.codecs.events import decode_events
 from streams.codecs.hj212 import Hj212Decoder
-from streams.codecs.readings import decode_readings
+from streams.codecs.json_columns import KnownSeries
+from streams.codecs.readings import decode_many
+from streams.codecs.rows import Envelope
 from streams.commit import Step
+from streams.costs import Costs
 from streams.cross_site import answer
 from streams.index import Facts, PointFacts, SeriesFacts
 from streams.limit_index import LimitIndex
 from streams.model import Decoded, Event, Int64, Readings, Reject, SeriesKey
 from streams.pipeline import Batch, Outputs, advance
-from streams.plan.load import Plan
+from streams.plan.load import MINUTE, Plan
 from streams.records import ANSWER, BAD_CHUNK, REDRIVEN, REFUSED_ROWS, kind_of, segments
 from streams.registry_model import INFERRED_POINT, Registry
 from streams.standards import national, plan_defaults
 from streams.state import Chunk, State
 
-RUNS = ("hj212", "gated")
+RUNS = ("hj212", "gated", "rows")
 """Kinds of records that are decoded a run at a time; the others one by one."""
 Gate = Callable[[Record, Registry], tuple[str, str] | None]
 
@@ -63,6 +67,7 @@ class Engine:
         asks: bool = False,
         restore: Sequence[Chunk] = (),
         load_seen: Callable[[int], dict[int, Any]] | None = None,
+        costs: Costs | None = None,
     ) -> None:
         self.plan = plan
         self.registry = registry or Registry()
@@ -73,10 +78,11 @@ class Engine:
         if stored is not None:
             self.registry = registries.from_json(stored["text"])
         names = [SeriesKey(*key) for c in keys if isinstance(c.body, list) for key in c.body]
-        self.state = State(plan, self._facts(), keys=names, load_seen=load_seen, next_run=misc["next_run"])
+        self.state = State(plan, self._facts(), keys=names, load_seen=load_seen, next_run=misc["next_run"], costs=costs)
         for chunk in restore:
             self.state.restore(chunk)
         self._decoder = Hj212Decoder(self._resolve, self.state.table)
+        self._known = KnownSeries(self.state.table)
         self.limits = self._limit_index()
         self._registry_changed = False
         self.plan_named: str | None = None
@@ -247,15 +253,24 @@ class Engine:
             for record in group:
                 yield _events(record)
         else:
-            for record in group:
-                books["batches.accepted"] += 1
-                yield decode_readings(record.content_type, record.body, self.state.table, record.arrived, record=0)
+            books["batches.accepted"] += len(group)
+            yield decode_many(
+                [r.content_type for r in group],
+                [r.body for r in group],
+                self._known,
+                np.fromiter((r.arrived for r in group), np.int64, len(group)),
+                keys=[r.key for r in group],
+                ahead=self.plan.time.ahead_max_min * MINUTE,
+            )
 
     def _dead(self, record: Record) -> Decoded:
         """Count input that the I/O process had to put aside, and keep it with its reason."""
         if record.content_type == REFUSED_ROWS:
             rows = orjson.loads(record.body)
-            rejects = [Reject(r["reason"], f"row {r['row']}: {r['detail']}", b"", 0, 1) for r in rows]
+            rejects = [
+                Reject(r["reason"], f"row {r['row']}: {r['detail']}", b64decode(r.get("raw", "")), 0, r.get("rows", 1))
+                for r in rows
+            ]
             return Decoded(Readings.empty(), [], rejects)
         reason = record.content_type.removeprefix(BAD_CHUNK)
         self.state.books[f"frames.rejected.{reason}"] += 1
@@ -272,7 +287,7 @@ class Engine:
 
 def _events(record: Record) -> Decoded:
     try:
-        events, rejects = decode_events(record.content_type, record.body)
+        events, rejects = decode_events(record.content_type, record.body, envelope=Envelope(record.key))
     except Refused as error:
         return Decoded(Readings.empty(), [], [Reject("bad_content_type", str(error), record.body, 0, 0)])
     return Decoded(Readings.empty(), events, [_shift(r, -r.frame) for r in rejects])

@@ -19,6 +19,7 @@ from connectors.parquet import ParquetFolder
 from streams.identity import rfc3339
 from streams.model import SeriesKey
 from streams.pipeline import Outputs
+from streams.records import tick_of
 from streams.screen import FATES
 from streams.state import State
 from streams.store import StateStore
@@ -26,6 +27,12 @@ from streams.summary import summarise, window_length
 
 READINGS, WINDOWS, FRAMES = "readings", "windows", "frames"
 SORT = {READINGS: ["site", "point", "factor", "time"], WINDOWS: ["site", "point", "factor", "start"], FRAMES: ["offset"]}
+OLDEST_FIRST = {
+    READINGS: ["time", "site", "point", "factor", "period", "stat", "revision", "arrived", "offset"],
+    WINDOWS: ["start", "site", "point", "factor", "period"],
+    FRAMES: ["offset"],
+}
+"""Order of rows as they are told; offsets of one log grow with time."""
 CLOCK = {READINGS: "time", WINDOWS: "start", FRAMES: "arrived"}
 """The time by which rows of a kind are laid into days: of the event, and of frames the log time."""
 TIMES = {"time", "start", "arrived"}
@@ -91,11 +98,11 @@ def windows_table(outputs: Sequence[Outputs], state: State) -> pa.Table | None:
 
 
 def frames_table(records: Sequence[Record]) -> pa.Table:
-    """Return the records as they came, for evidence."""
+    """Return the records as they came, for evidence. A tick that the log does not hold stands at its own time."""
     return pa.table(
         {
             "offset": [r.offset for r in records],
-            "arrived": [r.arrived for r in records],
+            "arrived": [r.arrived if r.offset >= 0 else tick_of(r) or 0 for r in records],
             "topic": [r.topic for r in records],
             "site": [r.key for r in records],
             "content_type": [r.content_type for r in records],
@@ -177,14 +184,16 @@ class History:
         self, kind: str, site: str | None = None, start: int = -EVER, end: int = EVER, *, as_of: int | None = None
     ) -> pa.Table:
         """Return the rows of a kind in [start, end) ms UTC of its clock, oldest first."""
+        given: list[Any]
         where, given = [f"{CLOCK[kind]} >= ? AND {CLOCK[kind]} < ?"], [start, end]
         if site is not None:
             where, given = [*where, "site = ?"], [*given, site]
         if as_of is not None:
             where, given = [*where, "arrived <= ?"], [*given, known(kind, as_of)]
+        order = ", ".join(f'"{column}"' for column in OLDEST_FIRST[kind])
         sql = (
             "SELECT * FROM (SELECT * FROM {files} UNION ALL BY NAME SELECT * FROM pending) "  # noqa: S608 - words of ours
-            f"WHERE {' AND '.join(where)} ORDER BY {ordered(kind)}"
+            f"WHERE {' AND '.join(where)} ORDER BY {order}"
         )
         return self._query(kind, sql, given)
 
@@ -196,12 +205,6 @@ class History:
         waiting = [unpack(body) for _, body in self._store.pending(kind)]
         pending = plain(pa.concat_tables(waiting, promote_options="permissive")) if waiting else EMPTY[kind]
         return self._folders[kind].query(sql, parameters, {"pending": pending})
-
-
-def ordered(kind: str) -> str:
-    """Return the columns that put rows of a kind oldest first; offsets of the log grow with time."""
-    first = "offset" if kind == FRAMES else CLOCK[kind]
-    return ", ".join(f'"{column}"' for column in dict.fromkeys([first, *SORT[kind]]))
 
 
 def known(kind: str, as_of: int | None) -> int:

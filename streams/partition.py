@@ -14,6 +14,7 @@ from connectors.core import Clock, Record
 from streams import history
 from streams.changelog import Position, Restored, remember
 from streams.commit import Halving, Step
+from streams.costs import Costs
 from streams.engine import Engine
 from streams.gate import Gate
 from streams.merge import Merge
@@ -41,14 +42,15 @@ class Partition:
         seconds: Callable[[], float],
         infer: bool = False,
         halving: Halving | None = None,
+        costs: Costs | None = None,
     ) -> None:
         self.number, self.plan = number, plan
         self._ids, self._partitions, self._clock, self._seconds = ids, partitions, clock, seconds
         self._seen = found.seen
         gate = Gate(number, partitions, infer)
-        self.engine = Engine(plan, infer=infer, gate=gate, asks=True, restore=found.chunks, load_seen=found.load_seen)
-        start = found.position.offsets() if found.position else {}
-        self.merge = Merge({topic: start.get(topic, 0) for topic in INPUTS}, self.engine.state.tick)
+        self.engine = Engine(plan, infer=infer, gate=gate, asks=True, restore=found.chunks, load_seen=found.load_seen, costs=costs)
+        start, tick = (found.position.offsets(), found.position.tick) if found.position else ({}, 0)
+        self.merge = Merge({topic: start.get(topic, 0) for topic in INPUTS}, tick)
         self.halving = halving or Halving()
         self._answer: Record | None = None
         self._asked = seconds() if self.engine.state.suspects else None
@@ -81,7 +83,7 @@ class Partition:
         elif self._answer is not None:
             self._asked = None
         self._answer = None
-        step.partition = self.number
+        step.partition, step.books = self.number, dict(self.engine.state.books)
         step.chunks = remember(self._seen, chain(step.chunks, self._position()))
         return step
 
@@ -95,4 +97,4 @@ class Partition:
 
     def _position(self) -> Iterator[Chunk]:
         topics = {topic: (self._ids[topic], offset) for topic, offset in self.merge.positions.items()}
-        yield Position(topics, self._partitions, self.engine.plan_named or self.plan.hash).chunk()
+        yield Position(topics, self._partitions, self.engine.plan_named or self.plan.hash, self.merge.tick).chunk()

@@ -17,6 +17,8 @@ from streams.registry_model import Registry
 REDRIVEN = HJ212 + ";redriven=1"
 BAD_CHUNK = HJ212 + ";bad="
 REFUSED_ROWS = JSON + ";refused"
+OF_TOPIC = ";topic="
+"""What the content type of a held batch ends with: the topic it was meant for."""
 ANSWER = "cross_site"
 CONTEXT, EVENTS, HELD, DEAD = "context", "video-events", "held", "dead-letters"
 

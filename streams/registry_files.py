@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from streams.registry_tables import TABLES, RegistryFaults, Row
 
@@ -43,13 +43,16 @@ def read_folder(folder: Path) -> dict[str, list[Row]]:
 
 
 def _read_csv(path: Path, name: str, faults: list[str]) -> Iterator[Row]:
-    raw = path.read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("gb18030")
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(decoded(path.read_bytes()), newline=""), strict=True)
     yield from _rows(path.name, name, ((reader.line_num, row) for row in reader), faults)
+
+
+def decoded(raw: bytes) -> str:
+    """Return the text of a file in UTF-8, with or without BOM, else in GB 18030. Raises UnicodeDecodeError."""
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("gb18030")
 
 
 def _rows(file: str, table: str, lines: Iterator[tuple[int, list[str]]], faults: list[str]) -> Iterator[Row]:
@@ -72,26 +75,14 @@ def _rows(file: str, table: str, lines: Iterator[tuple[int, list[str]]], faults:
 
 def read_workbook(path: Path) -> dict[str, list[Row]]:
     """Read the sheets of an XLSX by their names; raises RegistryFaults."""
-    import openpyxl
-    from openpyxl.utils.exceptions import InvalidFileException
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size > WORKBOOK_BYTES:
-            raise RegistryFaults(
-                [f"{path}: unpacks to {size >> 20} MB, more than {WORKBOOK_BYTES >> 20} MB; save it as CSV files"]
-            )
-        workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except (OSError, zipfile.BadZipFile, InvalidFileException, KeyError, ValueError) as error:
-        raise RegistryFaults([f"{path}: cannot be read as XLSX ({error}); save it as .xlsx or as CSV files"]) from error
+    workbook = open_workbook(path, str(path))
     try:
         sheets = {sheet.title.strip().lower(): sheet for sheet in workbook.worksheets}
         if "sites" not in sheets:
             raise RegistryFaults([f"{path}: the sheet sites is missing; it has {', '.join(sheets) or 'no sheets'}"])
         faults: list[str] = []
         tables = {
-            name: list(_rows(f"{path.name}/{name}", name, _cells(sheets[name]), faults)) for name in TABLES if name in sheets
+            name: list(_rows(f"{path.name}/{name}", name, sheet_rows(sheets[name]), faults)) for name in TABLES if name in sheets
         }
     finally:
         workbook.close()
@@ -100,7 +91,25 @@ def read_workbook(path: Path) -> dict[str, list[Row]]:
     return tables
 
 
-def _cells(sheet: Any) -> Iterator[tuple[int, list[str]]]:
+def open_workbook(file: Path | BinaryIO, name: str) -> Any:
+    """Open an XLSX to read its values; raises RegistryFaults that call it `name`."""
+    import openpyxl
+    from openpyxl.utils.exceptions import InvalidFileException
+
+    try:
+        with zipfile.ZipFile(file) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > WORKBOOK_BYTES:
+            raise RegistryFaults(
+                [f"{name}: unpacks to {size >> 20} MB, more than {WORKBOOK_BYTES >> 20} MB; save it as CSV files"]
+            )
+        return openpyxl.load_workbook(file, read_only=True, data_only=True)
+    except (OSError, zipfile.BadZipFile, InvalidFileException, KeyError, ValueError) as error:
+        raise RegistryFaults([f"{name}: cannot be read as XLSX ({error}); save it as .xlsx or as CSV files"]) from error
+
+
+def sheet_rows(sheet: Any) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a sheet as text, each with its number."""
     for line, row in enumerate(sheet.iter_rows(values_only=True), 1):
         yield line, [_cell(value) for value in row]
 

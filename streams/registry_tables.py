@@ -176,7 +176,7 @@ def _read_table(table: Table, rows: Iterable[Row], faults: list[str]) -> list[tu
     required = [table.key.index(column.name) for column in table.columns if column.required and column.name in table.key]
     done: list[tuple[tuple[str, ...], str, Any]] = []
     for place, cells in rows:
-        row = _read_row(table, place, cells, faults)
+        row = read_row(table, place, cells, faults)
         written = {**{name: (cell or "").strip() for name, cell in cells.items()}, **cells_of(table, row)}
         key = tuple(written.get(name, "") for name in table.key)
         if key in first and all(key[k] for k in required):
@@ -188,7 +188,7 @@ def _read_table(table: Table, rows: Iterable[Row], faults: list[str]) -> list[tu
     return [(place, row) for _, place, row in sorted(done, key=lambda item: item[0])]
 
 
-def _read_row(table: Table, place: str, cells: Mapping[str, str], faults: list[str]) -> Any:
+def read_row(table: Table, place: str, cells: Mapping[str, str], faults: list[str]) -> Any:
     """Read one row; what is missing or cannot be read is a fault, and is empty in the row."""
     known: dict[str, Any] = {column.attribute or column.name: "" for column in table.columns if column.required}
     for column in table.columns:

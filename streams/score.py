@@ -95,8 +95,9 @@ def score_readings(rows: Observations, state: State, plan: Plan, limits: LimitIn
         part = rows.take(mine)
         columns = Columns(part, channel[mine], state, limits, rule)
         detector = CATALOG[rule.detector]
-        values = np.column_stack([INPUTS[name](columns) for name in detector.inputs])
-        score, expected = run(detector, _slab(state, rule), part.cell, part.time, values)
+        with state.costs.of(rule.id, len(mine)):
+            values = np.column_stack([INPUTS[name](columns) for name in detector.inputs])
+            score, expected = run(detector, _slab(state, rule), part.cell, part.time, values)
         yield Scored(rule, Scores(part.cell, part.time, part.time, score, part.value, expected), part.at)
 
 
@@ -136,6 +137,7 @@ def score_windows(due: list[Due], state: State, plan: Plan, limits: LimitIndex) 
             rows = np.flatnonzero(limited & _serves(rule, state)[part.channel])
             detector = CATALOG[rule.detector]
             values = np.column_stack([part.value, low, high])[rows]
-            score, expected = detector.step(np.zeros(len(rows), detector.record), part.start[rows], values)
+            with state.costs.of(rule.id, len(rows)):
+                score, expected = detector.step(np.zeros(len(rows), detector.record), part.start[rows], values)
             scores = Scores(part.channel[rows], part.start[rows], part.end[rows], score, part.value[rows], expected)
             yield Scored(rule, scores, part.at[rows])

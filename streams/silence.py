@@ -56,7 +56,8 @@ def _returned(every: Int64, rule: Rule, detector: SilenceDetector, screened: Scr
     clock, time = screened.clock[rows], screened.rows.time[rows]
     since = slab.data["last"][point].copy()
     values = np.column_stack([1000.0 * index.point_interval[point], clock.astype(np.float64)])
-    score, expected = run(detector, slab, point, time, values)
+    with state.costs.of(rule.id, len(rows)):
+        score, expected = run(detector, slab, point, time, values)
     since = np.maximum(since, _previous(point, clock))
     over = score > rule.enter
     back = over | np.isin(point, np.fromiter(state.episodes[rule.id], np.int64))
@@ -139,7 +140,8 @@ def tick(state: State, plan: Plan, now: int | Int64, at: int) -> Iterator[Scored
     for rule, detector in silence_rules(plan):
         slab = state.slabs[f"rule:{rule.id}"]
         by_point = np.broadcast_to(now, len(state.index.sites.names))[state.index.point_site[: len(slab)]]
-        score = detector.tick(slab.data, by_point)
+        with state.costs.of(rule.id, len(slab)):
+            score = detector.tick(slab.data, by_point)
         silent = np.flatnonzero(score > rule.enter)
         ripe = np.array([p for p in silent.tolist() if p in state.suspects and p not in state.episodes[rule.id]], np.int64)
         known = np.array([p for p in silent.tolist() if p in state.episodes[rule.id]], np.int64)

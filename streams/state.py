@@ -15,6 +15,7 @@ import numpy as np
 
 from detectors.catalog import CATALOG
 from streams import seen
+from streams.costs import Costs
 from streams.index import Facts, Index
 from streams.judge import Episode, Episodes
 from streams.leads import Window
@@ -39,7 +40,7 @@ class Chunk(NamedTuple):
 
 
 class State:
-    """The pipeline's memory. `facts` answers what the registry says; `load_seen` reads a stored day of seen keys."""
+    """The pipeline's memory. `facts` answers what the registry says; `load_seen` reads a stored day of seen keys; `costs` counts what rules cost."""
 
     def __init__(
         self,
@@ -49,7 +50,9 @@ class State:
         keys: list[SeriesKey] | None = None,
         load_seen: Callable[[int], dict[int, seen.Run]] | None = None,
         next_run: int = 1,
+        costs: Costs | None = None,
     ) -> None:
+        self.costs = costs or Costs()
         self.table = SeriesTable(keys or ())
         self.index = Index(self.table, facts)
         self.slabs = {

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import orjson
 
@@ -26,14 +27,17 @@ from streams.dead_letters import DeadLetter
 from streams.partition import Partition
 from streams.plan.load import Plan
 from streams.topics import DEAD_LETTERS, HISTORY, INPUTS, LIVE_STATE, SUMMARIES
+from streams.vitals import Vitals
 
 _log = logging.getLogger("offsite")
 GROUP = "workers"
 LIMIT = 20_000
 """Records of a partition that a step takes at most."""
-POLL = 10_000
+POLL = 40_000
+"""Records that a step takes in at most. A step stores every row of state that it touched, once: catching up goes by large steps."""
 WAITING_BYTES = 32 << 20
 """Bytes of one input that wait in memory for another: beyond them no more is fetched of it."""
+Assigned = Callable[[Sequence[int]], Mapping[int, Mapping[str, int]]]
 OUTPUTS = {"alert": "alerts", "lead": "leads"}
 
 
@@ -48,28 +52,62 @@ class Setting:
     """Seconds to wait for records when there are few: a step costs the same for ten as for a thousand."""
 
 
+class Links(Protocol):
+    """What ties a worker to a log: the real ones are `KafkaLinks`, the simulator has its own."""
+
+    def topics(self) -> Mapping[str, Known]:
+        """Return the input topics. Raises Lost where they can't be used."""
+
+    def transactions(self) -> Transactions:
+        """Open the worker's transactions; every earlier worker of its name is fenced."""
+
+    def inputs(self, assigned: Assigned, revoked: Callable[[], None]) -> Inputs:
+        """Join the group."""
+
+    def read_back(self, number: int) -> Iterable[tuple[bytes, bytes | None]]:
+        """Return what is committed in a partition of the changelog. Raises Retry while a transaction is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaLinks:
+    """The links to a real cluster."""
+
+    cluster: Cluster
+    setting: Setting
+
+    def topics(self) -> Mapping[str, Known]:
+        """Ask the cluster."""
+        return known_topics(self.cluster)
+
+    def transactions(self) -> Transactions:
+        """Open a transactional producer."""
+        return Transactions(self.cluster, f"worker-{self.setting.name}")
+
+    def inputs(self, assigned: Assigned, revoked: Callable[[], None]) -> Inputs:
+        """Open a consumer."""
+        name, session_ms = self.cluster.named(self.setting.name), self.setting.session_ms
+        return Inputs(self.cluster, INPUTS, group=GROUP, instance=name, assigned=assigned, revoked=revoked, session_ms=session_ms)
+
+    def read_back(self, number: int) -> Iterable[tuple[bytes, bytes | None]]:
+        """Read to the high watermark."""
+        return list(read_back(self.cluster, LIVE_STATE, number))
+
+
 class Worker:
     """One worker. `clock` gives log time while the inputs are idle, `seconds` counts waits."""
 
     def __init__(
-        self, cluster: Cluster, plan: Plan, setting: Setting, *, clock: Clock, seconds: Callable[[], float] = time.monotonic
+        self, links: Links, plan: Plan, setting: Setting, *, clock: Clock, seconds: Callable[[], float] = time.monotonic
     ) -> None:
-        self.cluster, self.plan, self.setting = cluster, plan, setting
-        self._clock, self._seconds = clock, seconds
-        self.topics = known_topics(cluster)
+        self.plan, self.setting = plan, setting
+        self._links, self._clock, self._seconds = links, clock, seconds
+        self.topics = links.topics()
         self.parts: dict[int, Partition] = {}
+        self.vitals = Vitals(seconds)
         self._halvings: dict[int, Halving] = {}
         self._held: set[tuple[str, int]] = set()
-        self._transactions = Transactions(cluster, f"worker-{setting.name}")
-        self._inputs = Inputs(
-            cluster,
-            INPUTS,
-            group=GROUP,
-            instance=cluster.named(setting.name),
-            assigned=self._assigned,
-            revoked=self._revoked,
-            session_ms=setting.session_ms,
-        )
+        self._transactions = links.transactions()
+        self._inputs = links.inputs(self._assigned, self._revoked)
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Run until `stopped`; the step under way is finished. Raises Lost: the process has to end."""
@@ -87,6 +125,7 @@ class Worker:
             self.parts[record.partition].put(record)
         for topic, number, _offset in polled.ends:
             self.parts[number].merge.end(topic)
+        self.vitals.begin()
         try:
             done = run_step(self.parts.values(), self, LIMIT)
         except Failed as failed:
@@ -100,6 +139,10 @@ class Worker:
                     f"from here on the log is judged by plan {part.engine.plan_named}; start the worker with it (`--plan`)"
                 )
         return done
+
+    def end(self, topic: str, partition: int) -> int:
+        """Return the offset at which an input ends, as far as the broker has told; 0 before it has."""
+        return self._inputs.end(topic, partition)
 
     # --- the store of a step
 
@@ -116,12 +159,14 @@ class Worker:
                 put(LIVE_STATE, number, name, chunk)
             offsets |= {(topic, number): offset for topic, offset in self.parts[number].merge.positions.items()}
         self._transactions.commit(offsets, self._inputs.membership())
+        self.vitals.done(steps)
 
     # --- partitions
 
     def _assigned(self, numbers: Sequence[int]) -> Mapping[int, Mapping[str, int]]:
         for number in numbers:
             self.parts[number] = self._restore(number)
+        self.vitals.assigned(numbers)
         return {number: self.parts[number].merge.positions for number in numbers}
 
     def _revoked(self) -> None:
@@ -145,6 +190,7 @@ class Worker:
             seconds=self._seconds,
             infer=self.setting.infer,
             halving=self._halvings.setdefault(number, Halving()),
+            costs=self.vitals.costs,
         )
         _log.info("partition %d restored in %.1f s: %d series", number, self._seconds() - started, len(part.engine.state.table))
         return part
@@ -152,7 +198,7 @@ class Worker:
     def _read_back(self, number: int) -> Iterable[tuple[bytes, bytes | None]]:
         while True:
             try:
-                return list(read_back(self.cluster, LIVE_STATE, number))
+                return self._links.read_back(number)
             except Retry as late:
                 _log.warning("%s; it is read again", late)
 
@@ -210,4 +256,4 @@ def _messages(step: Step) -> Iterator[Message]:
         letter = DeadLetter.of(step.records[reject.frame], reject)
         yield DEAD_LETTERS, letter.key, *letter.to_message()
     if step.summary is not None:
-        yield SUMMARIES, str(step.partition), orjson.dumps(step.summary.to_json(step.partition)), as_json
+        yield SUMMARIES, str(step.partition), orjson.dumps(step.summary.to_json(step.partition, step.books)), as_json

@@ -1,6 +1,6 @@
 """Run the suites one after the other and print the seconds of each; the exit code is 0 only if all passed.
 
-    python tests/suites.py [unit|faults|servers|browser …]
+python tests/suites.py [unit|faults|servers|browser …]
 """
 
 from __future__ import annotations

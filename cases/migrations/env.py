@@ -17,6 +17,7 @@ def run() -> None:
     connection = context.config.attributes["connection"]
     assert isinstance(connection, Connection)
     if connection.dialect.name == "postgresql":  # two desks that start together upgrade one after the other
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(212)")
     context.configure(connection=connection, target_metadata=METADATA)
     context.run_migrations()

@@ -88,7 +88,9 @@ class Split:
         buffer, ends = self.buffer, (self.starts + self.lengths).tolist()
         cut = [buffer[start:end] for start, end in zip(self.starts.tolist(), ends, strict=True)]
         if self.deviant:
-            return [self.deviant[at].plain if at in self.deviant else raw for at, raw in zip(self.starts.tolist(), cut, strict=True)]
+            return [
+                self.deviant[at].plain if at in self.deviant else raw for at, raw in zip(self.starts.tolist(), cut, strict=True)
+            ]
         return cut
 
 
@@ -135,7 +137,9 @@ def _good(data: NDArray[np.uint8], limit: int) -> tuple[NDArray[np.int64], NDArr
     fits = (stop <= len(data)) & (length <= limit) & (length >= 7)
     at, stop = at[fits], stop[fits]
     nibbles = _NIBBLE[data[stop[:, None] + np.arange(-4, 0)]]
-    shaped = (data[stop - 5] == ord("&")) & (data[stop - 6] == ord("&")) & (nibbles < 16).all(axis=1) & _has_command(data, at, stop)
+    shaped = (
+        (data[stop - 5] == ord("&")) & (data[stop - 6] == ord("&")) & (nibbles < 16).all(axis=1) & _has_command(data, at, stop)
+    )
     at, stop, nibbles = at[shaped], stop[shaped], nibbles[shaped]
     sums = nibbles @ np.array([4096, 256, 16, 1], np.int64)
     right = crc16_many(data, at + 6, stop - 4) == sums

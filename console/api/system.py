@@ -19,7 +19,7 @@ router = APIRouter(tags=["system"])
 def summary(parts: Parts) -> Row:
     """Return what the header shows: the counts, the clock, how far judging is behind, the newest event's id."""
     devices = parts.devices()
-    offline = sum(1 for one in devices if not one.get("online"))
+    offline = sum(1 for one in devices if one.get("online") is False)
     return {
         "title": parts.title,
         "counts": {**parts.desk.counts(), "devices": len(devices), "offline": offline},

@@ -12,6 +12,7 @@ import { AlertDetail } from "./detail.js";
 import { LeadDetail } from "./lead.js";
 import { CaseDetail } from "./case.js";
 import { Books, Devices } from "./panes.js";
+import { Conditions, watchConditions } from "./conditions.js";
 import { Dialog } from "./forms.js";
 import { Help, KeyBar, onKey } from "./keys.js";
 import { delay, notice, people, route, selection, summary } from "./store.js";
@@ -66,7 +67,7 @@ function App() {
   useEffect(() => {
     document.title = `${summary.value?.counts?.unhandled ? `(${summary.value.counts.unhandled}) ` : ""}${t("desk")}`;
   }, [lang.value, summary.value]);
-  return html`<${Header} /><${Counts} /><${Banner} />
+  return html`<${Header} /><${Counts} /><${Banner} /><${Conditions} />
     ${
       Wide
         ? html`<main class="full" id="detail">
@@ -85,6 +86,7 @@ function App() {
 
 await loadWords();
 connect(receive);
+watchConditions();
 addEventListener("keydown", onKey);
 render(html`<${App} />`, document.getElementById("app"));
 try {

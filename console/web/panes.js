@@ -24,7 +24,7 @@ export function Devices() {
       ${rows.map(
         (row) =>
           html`<tr key=${row.mn}>
-            <td><span class=${`chip ${row.online ? "on" : "late"}`}>${word("online", String(!!row.online))}</span></td>
+            <td>${row.online == null ? "–" : html`<span class=${`chip ${row.online ? "on" : "late"}`}>${word("online", String(row.online))}</span>`}</td>
             <td class="num">${row.mn}</td>
             <td><a href=${hash({ view: "alerts", state: "all", site: row.site }, {})}>${row.site ?? "–"}</a></td>
             <td class="num">${row.point ?? "–"}</td>

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,19 @@ def data_option(parser: argparse.ArgumentParser, *, required: bool = False) -> N
 def json_option(parser: argparse.ArgumentParser) -> None:
     """Add --json for programs."""
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
+
+
+def log_option(parser: argparse.ArgumentParser) -> None:
+    """Add --log-format."""
+    parser.add_argument(
+        "--log-format", choices=("text", "json"), help="form of the lines on stderr (default: OFFSITE_LOG_FORMAT, or text)"
+    )
+
+
+def log_format(args: argparse.Namespace) -> None:
+    """Let --log-format hold for this process and those that it starts."""
+    if args.log_format is not None:
+        os.environ["OFFSITE_LOG_FORMAT"] = args.log_format
 
 
 def existing(data: Path) -> Path:

@@ -42,8 +42,10 @@ def run(args: argparse.Namespace) -> int:
         return failed(error, "doctor")
     from offsite.checkup import Patient, examine
     from offsite.data_dir import now, running
+    from offsite.self_check import conditions
 
-    findings = list(examine(Patient(settings, running(settings.data), now())))
+    patient = Patient(settings, running(settings.data), now())
+    findings = [*examine(patient), *conditions(patient)]
     if args.json:
         for finding in findings:
             print_json(asdict(finding))

@@ -1,4 +1,4 @@
-"""`offsite registry`: check the registry's files, draft one from recorded traffic, show the one in force."""
+"""`offsite registry`: check the registry's files, draft one from recorded traffic, show the one in force, publish one to Kafka."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ EXAMPLES = """examples:
   offsite registry infer day/*.h212.xz --out city/     # a draft: then fill in names, districts and limits
   offsite registry show --data offsite-data
   offsite registry show city.xlsx --json
+  offsite registry publish --registry city/ --config offsite.toml   # distributed runtime: it holds everywhere, or nowhere
 """
 TABLES = ("sites", "points", "factors", "limits", "equipment", "people", "districts")
 
@@ -41,21 +42,26 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     data_option(show)
     json_option(show)
+    publish = doing.add_parser("publish", help="let a registry hold in the distributed runtime")
+    publish.add_argument("--registry", type=Path, required=True, metavar="DIR_OR_XLSX", help="the registry's files")
+    publish.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML, with the cluster under [kafka]")
+    json_option(publish)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked."""
     from connectors.core import ConnectorError
+    from offsite.settings import SettingsFaults
     from streams.registry_tables import RegistryFaults
 
     try:
-        return int({"check": _check, "infer": _infer, "show": _show}[args.doing](args))
+        return int({"check": _check, "infer": _infer, "show": _show, "publish": _publish}[args.doing](args))
     except RegistryFaults as error:
         if args.json:
             print_json({"ok": False, "faults": error.faults})
             return 1
         return failed(error, f"registry {args.doing}")
-    except (ConnectorError, OSError) as error:
+    except (ConnectorError, OSError, SettingsFaults) as error:
         return failed(error, f"registry {args.doing}")
 
 
@@ -101,6 +107,27 @@ def _show(args: argparse.Namespace) -> int:
         if (site := registry.site(p.site)) is not None
     ]
     print_table(rows, ("site", "name", "district", "point", "medium", "mn", "factors", "limits"))
+    return 0
+
+
+def _publish(args: argparse.Namespace) -> int:
+    from offsite import kafka_registry
+    from offsite.settings import load_settings
+    from streams.registry import load, registry_hash
+
+    registry = load(args.registry)
+    cluster = load_settings(args.config, {}).cluster()
+    partitions = kafka_registry.partitions_of(cluster)
+    before = kafka_registry.current(cluster)
+    changed = before is None or registry_hash(before) != registry_hash(registry)
+    if changed:
+        kafka_registry.publish(cluster, registry, partitions)
+    counts = {name: len(getattr(registry, name)) for name in TABLES}
+    if args.json:
+        print_json({"ok": True, "changed": changed, "partitions": partitions} | counts)
+    else:
+        done = f"published to {partitions} partitions" if changed else "in force already, nothing was published"
+        print(f"{done}: {'  '.join(f'{name} {n}' for name, n in counts.items())}")
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from offsite.cli.common import data_option, failed
+from offsite.cli.common import data_option, failed, log_format, log_option
 
 EXAMPLES = """examples:
   offsite run --data /var/lib/offsite --registry city/ --hj212 9212 --http 8212 --desk 8213
@@ -27,6 +27,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls", type=int, dest="tls_port", metavar="PORT", help="HJ 212 over TLS (default: off)")
     parser.add_argument("--http", type=int, dest="http_port", metavar="PORT", help="HTTP ingest (default 8212)")
     parser.add_argument("--desk", type=int, dest="desk_port", metavar="PORT", help="desk (default 8213)")
+    parser.add_argument(
+        "--metrics", type=int, dest="metrics_port", metavar="PORT", help="metrics and health, on loopback (default: off)"
+    )
+    log_option(parser)
     parser.add_argument("--clock", type=Path, metavar="FILE", help=argparse.SUPPRESS)
 
 
@@ -36,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from offsite.supervisor import run as supervise
     from streams.registry_tables import RegistryFaults
 
+    log_format(args)
     try:
         return supervise(load_settings(args.config, vars(args)))
     except (SettingsFaults, RegistryFaults) as error:

@@ -1,4 +1,4 @@
-"""`offsite show`: what a data directory holds, one row a line, oldest first. Reads only; the product may run meanwhile."""
+"""`offsite show`: what a data directory or an archive holds, one row a line, oldest first. Reads only, beside the running product."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from offsite.cli.common import data_option, existing, failed, json_option, print_json, print_table
+from offsite.cli.times import moment
 
 EXAMPLES = """examples:
   offsite show alerts --data out/ --json
   offsite show readings --data out/ --site S0001 --limit 100
   offsite show rejects --data out/
+  offsite show readings --data out/ --as-of 2026-11-24T12:00:00+08:00
+  offsite show frames --config offsite.toml --site S0001
+--as-of shows what was known at that log time: what arrived later, revisions too, is left out. --config reads the archive of the
+distributed runtime (readings, windows, frames).
 --limit N shows the newest N rows, still oldest first. Times are China Standard Time (RFC 3339, +08:00).
 What came as bytes (rejects, frames) is shown as text with backslash escapes; --json adds the exact bytes in base64.
 """
@@ -55,7 +60,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("what", choices=sorted(COLUMNS), metavar="WHAT", help=f"one of {', '.join(COLUMNS)}")
     data_option(parser)
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML: show the archive that they name instead")
     parser.add_argument("--site", metavar="S", help="only this site")
+    parser.add_argument("--as-of", type=moment, metavar="TIME", help="as known then (readings, frames); RFC 3339 or a day")
     parser.add_argument("--limit", type=_count, metavar="N", help="only the newest N rows")
     json_option(parser)
 
@@ -70,15 +77,28 @@ def _count(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Print the rows."""
     from connectors.core import ConnectorError
+    from offsite.settings import SettingsFaults
 
     try:
         with ExitStack() as stack:
-            rows = READERS[args.what](stack, existing(args.data), args.what, args.site)
+            rows = _rows(stack, args)
             kept: Iterable[Row] = rows if args.limit is None else deque(rows, args.limit)
             _print(kept, args.what, as_json=args.json)
-    except ConnectorError as error:
+    except (ConnectorError, SettingsFaults) as error:
         return failed(error, "show")
     return 0
+
+
+def _rows(stack: ExitStack, args: argparse.Namespace) -> Iterator[Row]:
+    """Return what was asked for. Raises Refused for what only history can answer."""
+    from connectors.core import Refused
+
+    if args.what in HISTORIES:
+        return _history(stack, args)
+    for name, given in (("--as-of", args.as_of), ("--config", args.config)):
+        if given is not None:
+            raise Refused(f"{name} is for {', '.join(HISTORIES)}; {args.what} are not kept there")
+    return READERS[args.what](stack, existing(args.data), args.what, args.site)
 
 
 def _print(rows: Iterable[Row], what: str, *, as_json: bool) -> None:
@@ -93,11 +113,11 @@ def _cell(value: Any) -> Any:
     return f"{value:.6g}" if isinstance(value, float) else value
 
 
-def _history(stack: ExitStack, data: Path, what: str, site: str | None) -> Iterator[Row]:
-    from offsite.data_dir import open_state
-    from streams.history import History
+def _history(stack: ExitStack, args: argparse.Namespace) -> Iterator[Row]:
+    from offsite.archived import open_history
 
-    for row in History(data, stack.enter_context(open_state(data))).rows(what, site):
+    kept, _where = stack.enter_context(open_history(args.data, args.config))
+    for row in kept.rows(args.what, args.site, as_of=args.as_of):
         yield _readable(row, "body") if "body" in row else row
 
 
@@ -135,8 +155,8 @@ def _readable(row: Row, name: str) -> Row:
 
 
 Reader = Callable[[ExitStack, Path, str, str | None], Iterator[Row]]
+HISTORIES = ("readings", "windows", "frames")
 READERS: dict[str, Reader] = {
-    **dict.fromkeys(("readings", "windows", "frames"), _history),
     **dict.fromkeys(("alerts", "leads", "cases"), _desk),
     "rejects": _rejects,
 }

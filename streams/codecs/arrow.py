@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from streams.codecs.arrow_guard import check_size
 from streams.codecs.columns import decode_table
-from streams.codecs.rows import Fault
+from streams.codecs.rows import NO_ENVELOPE, Envelope, Fault
 from streams.model import Decoded, Readings, Reject, SeriesTable
 
 TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -25,14 +25,14 @@ SCHEMA = pa.schema(
 )
 
 
-def decode(body: bytes, table: SeriesTable, arrived: int, *, record: int = -1) -> Decoded:
-    """Decode a stream; `arrived` ms UTC log time, `record` as in `json_.decode`."""
+def decode(body: bytes, table: SeriesTable, arrived: int, *, record: int = -1, envelope: Envelope = NO_ENVELOPE) -> Decoded:
+    """Decode a stream; arguments as `json_.decode`."""
     try:
         check_size(body)
         with pa.ipc.open_stream(body) as stream:
             columns = stream.read_all()
         columns.validate(full=True)
-        return decode_table(columns, table, arrived, record=record)
+        return decode_table(columns, table, arrived, record=record, envelope=envelope)
     except Fault as fault:
         return _refused(fault.reason, str(fault), body, record)
     except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError, struct.error) as error:

@@ -16,7 +16,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from streams.codecs.rows import NAMES, Fault, as_bytes, check_flag, check_name, check_period, check_stat, parse_time
+from streams.codecs.rows import (
+    NAMES,
+    NO_ENVELOPE,
+    Envelope,
+    Fault,
+    as_bytes,
+    check_flag,
+    check_name,
+    check_period,
+    check_stat,
+    check_time,
+    format_time,
+    refusal,
+)
 from streams.model import Decoded, Float64, Int32, Int64, Readings, Reject, SeriesKey, SeriesTable
 
 Bools = NDArray[np.bool_]
@@ -82,7 +95,9 @@ def _numpy(column: Any, kind: Any) -> NDArray[Any]:
     return np.asarray(column.to_numpy(zero_copy_only=False), kind)
 
 
-def decode_table(table: pa.Table, series: SeriesTable, arrived: int, *, record: int = -1) -> Decoded:
+def decode_table(
+    table: pa.Table, series: SeriesTable, arrived: int, *, record: int = -1, envelope: Envelope = NO_ENVELOPE
+) -> Decoded:
     """Decode a table whose columns are the Reading's fields; raises Fault if a column is missing or of an unusable type.
 
     site, point, factor, period, stat, flag: text, plain or dictionary. time: timestamp with zone, int64 ms UTC, or RFC 3339
@@ -96,8 +111,11 @@ def decode_table(table: pa.Table, series: SeriesTable, arrived: int, *, record: 
         raise Fault("bad_arrow", f"column {', '.join(twice)} is there twice")
     known = table.select([*REQUIRED, *(name for name in OPTIONAL if name in table.column_names)]).unify_dictionaries()
     batch = _Batch(known, np.ones(len(table), np.bool_))
-    parts = _names(batch)
-    time, value, flag = _times(batch), _values(batch), _flags(batch)
+    parts = _names(batch, envelope)
+    time = _times(batch)
+    if envelope.ahead is not None:
+        batch.refuse(time > arrived + envelope.ahead, envelope.beyond())
+    value, flag = _values(batch), _flags(batch)
     good = np.flatnonzero(batch.good)
     readings = Readings.of(
         _number([(codes[good], texts) for codes, texts in parts], series),
@@ -107,12 +125,13 @@ def decode_table(table: pa.Table, series: SeriesTable, arrived: int, *, record: 
         np.full(len(good), arrived, np.int64),
         good.astype(np.int32) if record < 0 else np.full(len(good), record, np.int32),
     )
-    return Decoded(readings, [], _rejects(batch, record))
+    return Decoded(readings, [], _rejects(batch, time, record))
 
 
-def _names(batch: _Batch) -> list[tuple[Int64, list[Any]]]:
+def _names(batch: _Batch, envelope: Envelope) -> list[tuple[Int64, list[Any]]]:
     """Return (codes, texts) of the five parts of the key, in the order of SeriesKey."""
-    parts = [batch.texts(name, partial(check_name, name)) for name in NAMES]
+    parts = [batch.texts("site", envelope.check_site)]
+    parts += [batch.texts(name, partial(check_name, name)) for name in NAMES[1:]]
     parts.append(batch.texts("period", check_period))
     if "stat" in batch.table.column_names:
         parts.append(batch.texts("stat", lambda text: check_stat(text, "hour") if text else ""))
@@ -148,7 +167,7 @@ def _times(batch: _Batch) -> Int64:
     column = batch.column("time")
     kind = column.type
     if not (pa.types.is_timestamp(kind) or pa.types.is_int64(kind)):
-        codes, moments = batch.texts("time", _moment)
+        codes, moments = batch.texts("time", check_time)
         return np.asarray([moment or 0 for moment in moments], np.int64)[codes]
     batch.refuse(_numpy(column.is_null(), np.bool_), Fault("missing_field", "time is missing"))
     ticks: Int64 = _numpy(pc.fill_null(column.cast(pa.int64()), 0), np.int64)
@@ -162,12 +181,6 @@ def _times(batch: _Batch) -> Int64:
         batch.refuse(beyond, Fault("bad_time", "the time lies outside what int64 milliseconds hold"))
         return np.where(beyond, 0, ticks) * 1000
     return ticks // {"ms": 1, "us": 1000, "ns": 1_000_000}[kind.unit]
-
-
-def _moment(text: str | None) -> int:
-    if not text:
-        raise Fault("missing_field", "time is missing")
-    return parse_time(text)
 
 
 def _values(batch: _Batch) -> Float64:
@@ -190,20 +203,25 @@ def _flags(batch: _Batch) -> NDArray[np.uint8]:
     return np.asarray(flags, np.uint8)[codes]
 
 
-def _rejects(batch: _Batch, record: int) -> list[Reject]:
+def _rejects(batch: _Batch, time: Int64, record: int) -> list[Reject]:
+    """Write the refused rows as JSON objects of the contract, as far as they can be."""
     rows = sorted(batch.faults)
     if not rows:
         return []
     table = batch.table.take(rows)
-    if pa.types.is_timestamp(table.column("time").type):  # as int64: a zone that does not exist cannot be shown as a time
-        table = table.set_column(table.column_names.index("time"), "time", table.column("time").cast(pa.int64()))
-    return [
-        Reject(
-            batch.faults[row].reason,
-            f"row {row}: {batch.faults[row]}" if record >= 0 else str(batch.faults[row]),
-            as_bytes(raw),
-            record if record >= 0 else row,
-            1,
-        )
-        for row, raw in zip(rows, table.to_pylist(), strict=True)
-    ]
+    faults = [batch.faults[row] for row in rows]
+    kind = table.column("time").type
+    if pa.types.is_timestamp(kind) or pa.types.is_int64(kind):  # not by to_pylist: a zone may not exist
+        given = zip(faults, time[rows].tolist(), table.column("time").is_valid().to_pylist(), strict=True)
+        times = pa.array([_shown(fault, at) if known else None for fault, at, known in given], pa.string())
+        table = table.set_column(table.column_names.index("time"), "time", times)
+    raws = zip(rows, faults, table.to_pylist(), strict=True)
+    return [refusal(fault, as_bytes(raw), row, record) for row, fault, raw in raws]
+
+
+def _shown(fault: Fault, time: int) -> str:
+    """Return a time as the contract has it; the bare number if it is what is wrong with the row, or beyond any calendar."""
+    try:
+        return str(time) if fault.reason == "bad_time" else format_time(time)
+    except OverflowError:
+        return str(time)

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from pyarrow import csv as fast
 
 from streams.codecs.columns import REQUIRED, decode_table
-from streams.codecs.rows import Fault, Rows, to_dicts
+from streams.codecs.rows import NO_ENVELOPE, Envelope, Fault, Rows, to_dicts
 from streams.model import Decoded, Readings, SeriesTable
 
 HEADER = ("site", "point", "factor", "time", "period", "stat", "value", "flag")
@@ -32,15 +32,15 @@ _TYPES = {
 }
 
 
-def decode(body: bytes, table: SeriesTable, arrived: int, *, record: int = -1) -> Decoded:
-    """Decode CSV; `arrived` and `record` as in `json_.decode`. Rows are numbered from 0 after the header."""
+def decode(body: bytes, table: SeriesTable, arrived: int, *, record: int = -1, envelope: Envelope = NO_ENVELOPE) -> Decoded:
+    """Decode CSV; arguments as `json_.decode`. Rows are numbered from 0 after the header."""
     body = body.removeprefix(b"\xef\xbb\xbf")
     if b"\r" in body:
         body = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     columns = _columns(body)
     if columns is not None:
-        return _with_lines(decode_table(columns, table, arrived), body, record)
-    rows = Rows(table, arrived, record)
+        return _with_lines(decode_table(columns, table, arrived, envelope=envelope), body, record)
+    rows = Rows(table, arrived, record, envelope)
     _slowly(body, rows)
     return rows.done()
 

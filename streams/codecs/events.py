@@ -12,11 +12,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from connectors.core import JSON, NDJSON, Refused
-from streams.codecs.json_ import REFUSED, load_rows
-from streams.codecs.rows import Fault, as_bytes, check_name, format_time, parse_time
+from streams.codecs.json_ import body_of
+from streams.codecs.rows import NO_ENVELOPE, Envelope, Fault, as_bytes, check_name, format_time, parse_time, refusal
 from streams.model import Event, Reject
 
-REASONS = ("missing_field", "bad_time", "bad_name", "bad_json", "not_utf8", "wrong_type", "unknown_kind", "end_before_start")
+REASONS = (
+    "missing_field",
+    "bad_time",
+    "bad_name",
+    "bad_json",
+    "not_utf8",
+    "wrong_type",
+    "unknown_kind",
+    "end_before_start",
+    "wrong_key",
+)
 """Why an event is refused."""
 
 Fields = dict[str, tuple[type, ...]]
@@ -74,25 +84,30 @@ _PLATFORM = {
     "outlet_code": "point",
     "source": "by",
 }
-_DOORS = {"open": "door_open", "close": "door_close", "alarm": "door_alarm", "forced": "door_forced"}
+DOORS: dict[str, str] = {"open": "door_open", "close": "door_close", "alarm": "door_alarm", "forced": "door_forced"}
+"""Words of door controllers → kinds."""
 
 
-def decode_events(content_type: str, body: bytes) -> tuple[list[Event], list[Reject]]:
-    """Decode JSON (object or array) or NDJSON; raises Refused for another content type. Rejects carry the row's number."""
+def decode_events(content_type: str, body: bytes, *, envelope: Envelope = NO_ENVELOPE) -> tuple[list[Event], list[Reject]]:
+    """Decode JSON (object or array) or NDJSON; raises Refused for another content type. Rejects carry the row's number.
+
+    Events of another site than `envelope.key` are refused; an event may lie ahead of log time (a suppression, a work order).
+    """
     kind = content_type.split(";", 1)[0].strip().lower()
     if kind not in (JSON, NDJSON):
         raise Refused(f"content type {content_type!r} carries no events; send {JSON} or {NDJSON}")
-    parsed = load_rows(body, lines=kind == NDJSON)
+    whole = body_of(body, lines=kind == NDJSON)
     events: list[Event] = []
-    rejects = list(parsed.rejects)
-    for number, (row, line) in enumerate(zip(parsed.rows, parsed.lines, strict=True)):
-        if row is REFUSED:
+    rejects: list[Reject] = []
+    for number, row in enumerate(whole.rows):
+        if isinstance(row, Fault):
+            rejects.append(refusal(row, whole.texts[number], number, -1, int(whole.lines)))
             continue
         try:
-            events.append(_event(row))
+            events.append(_event(row, envelope))
         except Fault as fault:
-            rejects.append(Reject(fault.reason, str(fault), as_bytes(row) if line is None else line, number, 1))
-    return events, sorted(rejects, key=lambda reject: reject.frame)
+            rejects.append(refusal(fault, whole.texts[number] if whole.lines else as_bytes(row), number, -1))
+    return events, rejects
 
 
 def encode_event(event: Event) -> dict[str, Any]:
@@ -102,7 +117,7 @@ def encode_event(event: Event) -> dict[str, Any]:
     return {k: v for k, v in {**fields, "end": end, "by": event.by, "body": dict(event.body)}.items() if v is not None}
 
 
-def _event(row: Any) -> Event:
+def _event(row: Any, envelope: Envelope) -> Event:
     if not isinstance(row, Mapping):
         raise Fault("wrong_type", f"an event must be an object, not {type(row).__name__}")
     own = _own_form(row)
@@ -111,10 +126,10 @@ def _event(row: Any) -> Event:
         raise Fault("missing_field", "kind is missing")
     if not isinstance(kind, str):
         raise Fault("wrong_type", f"kind must be text, not {type(kind).__name__}")
-    kind = _DOORS.get(kind, kind)
+    kind = DOORS.get(kind, kind)
     if kind not in KINDS:
         raise Fault("unknown_kind", f"kind {kind[:40]!r} is not one of {', '.join(KINDS)}")
-    site = check_name("site", own.get("site"))
+    site = envelope.check_site(own.get("site"))
     point = None if own.get("point") is None else check_name("point", own["point"])
     start = _time(own, "start", required=True)
     end = _time(own, "end")

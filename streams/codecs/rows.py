@@ -10,6 +10,7 @@ import math
 import re
 from array import array
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -30,6 +31,9 @@ REASONS = (
     "bad_arrow",
     "not_utf8",
     "wrong_type",
+    "wrong_key",
+    "future_time",
+    "bad_content_type",
 )
 """Why a row of the Reading contract is refused. An unknown flag is none of them: it is kept as `?`, not usable (promise 5)."""
 
@@ -38,13 +42,15 @@ FLAGS = {"": 0, **{letter: ord(letter) for letter in "NFMSDCTB"}}
 
 FIELDS = ("site", "point", "factor", "time", "period", "stat", "value", "flag", "unit", "revision")
 NAMES = ("site", "point", "factor")
+NAME_LENGTH = 128
+"""Characters of a site, point or factor at most."""
 CST = timezone(timedelta(hours=8))
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?\Z", re.ASCII)
-_NAME = re.compile(r"[^\x00-\x1f\x7f/\ud800-\udfff]{1,128}\Z")
-_STAT = re.compile(r"[a-z0-9_]{1,32}\Z", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:[0-5]\d)?\Z", re.ASCII)
+_NAME = re.compile(rf"[^\x00-\x1f\x7f/\ud800-\udfff]{{1,{NAME_LENGTH}}}\Z")
+_STAT = re.compile(r"[A-Za-z0-9_]{1,32}\Z")
 
 
 class Fault(ValueError):
@@ -53,6 +59,33 @@ class Fault(ValueError):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What the message around some rows says of them; both are unknown where there is no message.
+
+    `key`: the site whose key the message carries; rows of another are `wrong_key`. `ahead`: how far, in ms, event time may lie
+    ahead of log time; rows beyond it are `future_time` (design §3, Log time and ticks).
+    """
+
+    key: str | None = None
+    ahead: int | None = None
+
+    def check_site(self, text: Any) -> str:
+        """Return a site that may stand in this message; raises Fault."""
+        site = check_name("site", text)
+        if self.key is not None and site != self.key:
+            raise Fault("wrong_key", f"site {site!r} came under the key {self.key[:140]!r}; the message key must be the site id")
+        return site
+
+    def beyond(self) -> Fault:
+        """Return the fault of a time too far ahead."""
+        assert self.ahead is not None
+        return Fault("future_time", f"time lies more than {self.ahead / 60_000:g} min ahead of log time; set the sender's clock")
+
+
+NO_ENVELOPE = Envelope()
 
 
 def parse_time(text: str) -> int:
@@ -76,6 +109,15 @@ def format_time(time_ms: int) -> str:
     """Write ms UTC as RFC 3339 in China Standard Time, with milliseconds where there are any."""
     moment = (EPOCH + timedelta(milliseconds=time_ms)).astimezone(CST)
     return moment.isoformat(timespec="milliseconds" if time_ms % 1000 else "seconds")
+
+
+def check_time(text: Any) -> int:
+    """Return the ms UTC of an RFC 3339 text; raises Fault."""
+    if text is None or text == "":
+        raise Fault("missing_field", "time is missing")
+    if not isinstance(text, str):
+        raise Fault("bad_time", f"time must be text, not {type(text).__name__}; write 2026-11-23T10:00:00+08:00")
+    return parse_time(text)
 
 
 def check_name(field: str, text: Any) -> str:
@@ -106,7 +148,7 @@ def check_stat(text: Any, period: str) -> str:
         return "rtd" if period == "realtime" else "avg"
     if not isinstance(text, str):
         raise Fault("wrong_type", f"stat must be text, not {type(text).__name__}")
-    if not _STAT.match(text.lower()):
+    if not _STAT.match(text):
         raise Fault("bad_name", f"stat {text[:40]!r} must be 1–32 letters, digits or _ (avg, zs_avg …)")
     return text.lower()
 
@@ -140,10 +182,11 @@ def check_flag(flag: Any) -> int:
 class Rows:
     """Collects readings and rejects of one body; `record` ≥ 0 is the log record they come from, else rows carry their number."""
 
-    def __init__(self, table: SeriesTable, arrived: int, record: int = -1) -> None:
+    def __init__(self, table: SeriesTable, arrived: int, record: int = -1, envelope: Envelope = NO_ENVELOPE) -> None:
         self._table = table
         self._arrived = arrived
         self._record = record
+        self._envelope = envelope
         self._series, self._time = array("i"), array("q")
         self._value, self._flag, self._frame = array("d"), array("B"), array("i")
         self._ids: dict[tuple[Any, ...], int] = {}
@@ -159,9 +202,7 @@ class Rows:
 
     def refuse(self, reason: str, detail: str, raw: bytes, number: int, rows: int = 1) -> None:
         """Put a row (or, with `rows` 0, a whole body) aside."""
-        if self._record >= 0 and rows:
-            detail = f"row {number}: {detail}"
-        self.rejects.append(Reject(reason, detail, raw, self._record if self._record >= 0 else number, rows))
+        self.rejects.append(refusal(Fault(reason, detail), raw, number, self._record, rows))
 
     def done(self) -> Decoded:
         """Return everything collected."""
@@ -184,8 +225,10 @@ class Rows:
             series = self._ids.get(names)
         except TypeError:  # a list or an object where a name belongs: the checks below say which
             series = None
-        key = None if series is not None else self._key(*names)
+        key = None if series is not None else check_key(*names, self._envelope)
         time = self._moment(row.get("time"))
+        if self._envelope.ahead is not None and time > self._arrived + self._envelope.ahead:
+            raise self._envelope.beyond()
         value, flag = check_value(row.get("value")), check_flag(row.get("flag"))
         if key is not None:
             series = self._ids[names] = self._table.id(key)
@@ -196,21 +239,25 @@ class Rows:
         self._flag.append(flag)
         self._frame.append(self._record if self._record >= 0 else number)
 
-    @staticmethod
-    def _key(site: Any, point: Any, factor: Any, period: Any, stat: Any) -> SeriesKey:
-        site, point, factor = (check_name(name, text) for name, text in zip(NAMES, (site, point, factor), strict=True))
-        period = check_period(period)
-        return SeriesKey(site, point, factor, period, check_stat(stat, period))
-
     def _moment(self, text: Any) -> int:
-        if text is None or text == "":
-            raise Fault("missing_field", "time is missing")
-        if not isinstance(text, str):
-            raise Fault("bad_time", f"time must be text, not {type(text).__name__}; write 2026-11-23T10:00:00+08:00")
-        found = self._times.get(text)
+        found = self._times.get(text) if isinstance(text, str) else None
         if found is None:
-            found = self._times[text] = parse_time(text)
+            found = self._times[text] = check_time(text)
         return found
+
+
+def check_key(site: Any, point: Any, factor: Any, period: Any, stat: Any, envelope: Envelope = NO_ENVELOPE) -> SeriesKey:
+    """Return the key of a row's series; raises Fault for the first part that is none."""
+    site = envelope.check_site(site)
+    point, factor = check_name("point", point), check_name("factor", factor)
+    period = check_period(period)
+    return SeriesKey(site, point, factor, period, check_stat(stat, period))
+
+
+def refusal(fault: Fault, raw: bytes, number: int, record: int, rows: int = 1) -> Reject:
+    """Return the reject of row `number`, told under its log record if there is one; `rows` 0 stands for a whole body."""
+    detail = f"row {number}: {fault}" if record >= 0 and rows else str(fault)
+    return Reject(fault.reason, detail, raw, record if record >= 0 else number, rows)
 
 
 def as_bytes(row: Any) -> bytes:

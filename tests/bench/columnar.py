@@ -37,9 +37,19 @@ START = 1_795_392_000_000
 def write(path: Path, series: int, minutes: int) -> None:
     """Write a minute of all series after the other, as an integrator would send them."""
     numbers = np.arange(series)
-    names = {"site": [f"S{n // 20:05d}" for n in numbers], "point": ["DA001"] * series, "factor": [f"x{n % 20:05d}" for n in numbers]}
+    names = {
+        "site": [f"S{n // 20:05d}" for n in numbers],
+        "point": ["DA001"] * series,
+        "factor": [f"x{n % 20:05d}" for n in numbers],
+    }
     values = np.random.default_rng(1)
-    schema = pa.schema([*((n, pa.string()) for n in ("site", "point", "factor", "period", "stat")), ("time", pa.int64()), ("value", pa.float64())])
+    schema = pa.schema(
+        [
+            *((n, pa.string()) for n in ("site", "point", "factor", "period", "stat")),
+            ("time", pa.int64()),
+            ("value", pa.float64()),
+        ]
+    )
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as out:
         for minute in range(minutes):
             columns = {**names, "period": ["realtime"] * series, "stat": ["rtd"] * series}
@@ -73,7 +83,12 @@ def state(series: int) -> dict[str, Any]:
     """Feed `series` series a few minutes, store the state, restart, judge one more minute."""
     plan = load_plan()
     engine = Engine(plan, infer=True)
-    sid = np.array([engine.state.table.id(SeriesKey(f"S{n // 20:05d}", "DA001", f"a2{n % 20:04d}", "realtime", "rtd")) for n in range(series)])
+    sid = np.array(
+        [
+            engine.state.table.id(SeriesKey(f"S{n // 20:05d}", "DA001", f"a2{n % 20:04d}", "realtime", "rtd"))
+            for n in range(series)
+        ]
+    )
 
     def minute(number: int) -> Decoded:
         time_ms = np.full(series, START + number * MINUTE)

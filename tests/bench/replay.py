@@ -70,7 +70,11 @@ def child(what: str, files: Sequence[Path]) -> dict[str, Any]:
     """Run one side in a process of its own, so that its peak memory is its own; seconds include start-up."""
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.replay", "--side", what, *map(str, files)], check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-m", "tests.bench.replay", "--side", what, *map(str, files)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
     return json.loads(done.stdout.splitlines()[-1]) | {"wall": time.perf_counter() - started}
 

@@ -1,4 +1,4 @@
-"""Fixtures of the desk's tests."""
+"""Fixtures of the desk's tests: each runs on SQLite, and again on a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ def clock() -> Hand:
     return Hand()
 
 
-@pytest.fixture
-def desk(tmp_path: Path, clock: Hand) -> Iterator[Desk]:
-    with ready(tmp_path, clock) as made:
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])
+def desk(request: pytest.FixtureRequest, tmp_path: Path, clock: Hand) -> Iterator[Desk]:
+    if request.param == "sqlite":
+        made = ready(tmp_path, clock)
+    else:
+        made = Desk(request.getfixturevalue("postgres").emptied(), clock=clock, migrate=False)
+    with made:
         yield made

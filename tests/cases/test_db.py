@@ -11,6 +11,7 @@ from connectors.core import Lost, Refused, Retry
 from tests.cases.made import T0, alert, outputs
 
 
+@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
 def test_a_locked_database_asks_for_patience(desk: Desk, tmp_path: Path) -> None:
     holder = sqlite3.connect(tmp_path / "desk.sqlite", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")

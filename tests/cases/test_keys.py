@@ -6,6 +6,7 @@ import pytest
 
 from cases.store import Desk
 from connectors.core import Refused
+from tests.cases.made import dump
 
 
 def test_a_secret_is_shown_once_and_stored_nowhere(desk: Desk, tmp_path: Path) -> None:
@@ -14,8 +15,9 @@ def test_a_secret_is_shown_once_and_stored_nowhere(desk: Desk, tmp_path: Path) -
     found = desk.keys()
     assert len(found) == 1
     assert "secret" not in found[0]
-    tail = made["secret"].rsplit("_", 1)[1].encode()
-    assert all(tail not in file.read_bytes() for file in tmp_path.iterdir())
+    tail = made["secret"].rsplit("_", 1)[1]
+    assert tail not in repr(dump(desk))
+    assert all(tail.encode() not in file.read_bytes() for file in tmp_path.iterdir())
 
 
 def test_a_key_opens_its_own_sites_only(desk: Desk) -> None:

@@ -12,9 +12,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import postgresql
 
-from cases.migrate import config, upgrade
+from cases.migrate import config, upgrade, version
 from cases.models import APPEND_ONLY, METADATA
 from cases.store import Desk
+from connectors.core import Refused
 from tests.cases.made import T0
 
 
@@ -58,3 +59,36 @@ def test_postgresql_gets_the_same_tables_and_its_own_triggers() -> None:
         assert f"BEFORE UPDATE OR DELETE OR TRUNCATE ON {name}" in text.getvalue()
     for table in METADATA.tables.values():
         assert str(sa.schema.CreateTable(table).compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/x.sqlite" if request.param == "sqlite" else str(request.getfixturevalue("postgres").url())
+
+
+def test_messages_that_wait_are_carried_over(url: str) -> None:
+    upgrade(url, "0001")
+    assert version(url).state == "older"
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO outbox VALUES (7, 0, 'S1', 'verdict', '{}')")
+        connection.exec_driver_sql("INSERT INTO heads VALUES ('outbox', 7, NULL)")
+    engine.dispose()
+    with pytest.raises(Refused, match=r"older.*offsite db upgrade"):
+        version(url).check()
+    with Desk(url, clock=lambda: T0) as desk:
+        assert [(one["seq"], one["kind"]) for one in desk.outgoing("context")] == [(7, "verdict")]
+        assert desk.outgoing("case-events") == []
+    version(url).check()
+
+
+def test_tables_of_a_newer_program_are_refused_and_left_alone(url: str) -> None:
+    upgrade(url)
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    engine.dispose()
+    for open_it in (lambda: upgrade(url), lambda: Desk(url, clock=lambda: T0), version(url).check):
+        with pytest.raises(Refused, match=r"9999, newer than this program's .*: upgrade the program"):
+            open_it()
+    assert version(url).tables == "9999"

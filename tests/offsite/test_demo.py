@@ -45,7 +45,9 @@ def test_a_case_runs_from_the_fault_to_its_end_and_the_demo_stops_cleanly(tmp_pa
         base = f"http://127.0.0.1:{json.loads(note.read_text())['desk']}"
         alerts = wait_for("an alert", 120, lambda: get(base, "/api/v1/alerts?limit=50")["alerts"])
         assert {"id", "rule", "site", "reason_zh", "level"} <= alerts[0].keys()
-        closed = wait_for("a closed case", 150, lambda: [c for c in get(base, "/api/v1/cases")["cases"] if c["state"] == "closed"])
+        closed = wait_for(
+            "a closed case", 150, lambda: [c for c in get(base, "/api/v1/cases")["cases"] if c["state"] == "closed"]
+        )
         case = get(base, f"/api/v1/cases/{closed[0]['id']}")
         case = case.get("case", case)
         assert [e["move"] for e in case["events"]][-3:] == ["dispatch", "verify", "close"]

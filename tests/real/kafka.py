@@ -24,7 +24,7 @@ from tests.real.certs import Certs, make
 
 SCRIPT = ROOT / "deploy" / "kafka" / "kafka.sh"
 USER, PASSWORD = "offsite", "geheim-1"
-START_S = 120
+START_S = 180
 """How long a start may take on a busy machine; one takes about 6 s on an idle one."""
 QUICK = {
     "offsets.topic.num.partitions": 4,
@@ -48,6 +48,11 @@ JVM = {
     "KAFKA_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dkafka.log=WARN",
 }
 """Small and soon started; the environment of a benchmark is stronger."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let kafka-python read its schemas by a function that Python 3.11 and 3.12 warn of (3.13 does not)."""
+    config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
 
 
 def free_ports(count: int) -> list[int]:

@@ -18,7 +18,7 @@ from streams.plan.load import Plan
 from streams.records import CONTEXT, answer_record, registry_record
 from streams.registry_model import Registry
 from streams.topics import CATALOGUE, INPUTS, SUMMARIES
-from streams.worker import Setting, Worker
+from streams.worker import KafkaLinks, Setting, Worker
 
 
 def make_topics(cluster: Cluster, partitions: int, *, replication: int = 1, min_isr: int = 1) -> None:
@@ -99,7 +99,8 @@ def everything(cluster: Cluster, topic: str, *, isolation: str = "read_committed
 def judge_all(cluster: Cluster, plan: Plan, *, infer: bool, seconds: float = 60.0) -> dict[str, int]:
     """Run one worker until every partition is judged to its end; return the books of all partitions together."""
     stage = CrossSite(cluster, plan)
-    worker = Worker(cluster, plan, Setting("w1", infer=infer, pause=0.01), clock=lambda: 0)
+    setting = Setting("w1", infer=infer, pause=0.01)
+    worker = Worker(KafkaLinks(cluster, setting), plan, setting, clock=lambda: 0)
     deadline = time.monotonic() + seconds
     try:
         while not worker.parts or not all(part.merge.idle for part in worker.parts.values()):

@@ -16,9 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connectors.archive import ArchiveStore
-from connectors.core import Lost, Refused, Retry
+from connectors.core import HJ212, Lost, Record, Refused, Retry
 from streams import history
-from streams.archive import Archive, Piece, owned
+from streams.archive import Archive
+from streams.archive_files import Piece, owned
 from tests.conftest import ROOT
 from tests.real.s3 import S3
 from tests.streams.archived import DAY, HOUR, PARTITIONS, T0, messages, site_of, table, told, truth
@@ -102,7 +103,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=EVENTS)
 def test_any_crashes_replays_and_merges_leave_every_row_once(
     tmp_path_factory: pytest.TempPathFactory, events: list[Event]
@@ -274,13 +275,43 @@ def test_what_no_worker_wrote_is_refused(place: tuple[str, dict]) -> None:
         opened(place).put(0, [(5, history.READINGS, table(history.READINGS, []).drop_columns(["arrived"]))])
 
 
-def test_a_damaged_file_is_named_with_the_remedy(place: tuple[str, dict]) -> None:
+def test_a_reader_does_not_write(tmp_path: Path) -> None:
+    for archive, partition in ((Archive(str(tmp_path)), 0), (Archive(str(tmp_path), topic_id="t", partitions=2), 2)):
+        with pytest.raises(Refused, match="not opened to write"):
+            archive.put(partition, messages())
+
+
+def flipped(body: bytes, at: int) -> bytes:
+    return body[:at] + bytes([body[at] ^ 0x10]) + body[at + 1 :]
+
+
+@pytest.mark.parametrize("damage", [lambda b: b"no parquet", lambda b: b[: len(b) // 2], lambda b: flipped(b, 60)])
+def test_a_damaged_file_is_named_with_the_remedy(place: tuple[str, dict], damage: Callable[[bytes], bytes]) -> None:
     archive = opened(place)
     archive.put(0, messages())
-    [name] = archive.store.names("readings/day=2026-11-24")
-    archive.store.write(f"readings/day=2026-11-24/{name}", b"no parquet")
+    archive.put(1, messages(1))
+    [_first, name] = archive.store.names("readings/day=2026-11-24")
+    path = f"readings/day=2026-11-24/{name}"
+    archive.store.write(path, damage(archive.store.read(path)))
     with pytest.raises(Lost, match=f"{name}: .*restore the file"):
-        archive.series(site_of(0), "DA001", "a21026", T0, T0 + DAY)
+        archive.table(history.READINGS, None, T0, T0 + DAY)
+
+
+def test_a_flipped_bit_never_changes_an_answer(tmp_path: Path) -> None:
+    archive = opened((str(tmp_path), {}))
+    archive.put(0, messages())
+    [name] = archive.store.names("readings/day=2026-11-24")
+    path = tmp_path / "readings" / "day=2026-11-24" / name
+    good, answer = path.read_bytes(), archive.table(history.READINGS, None, T0, T0 + DAY)
+    footer = len(good) - 8 - int.from_bytes(good[-8:-4], "little")
+    found = 0
+    for at in range(4, footer, 23):
+        path.write_bytes(flipped(good, at))
+        try:
+            assert archive.table(history.READINGS, None, T0, T0 + DAY).equals(answer)
+        except Lost:
+            found += 1
+    assert found > footer // 23 // 2
 
 
 @pytest.mark.servers
@@ -302,7 +333,7 @@ def test_an_outage_of_the_store_is_waited_out(s3: S3) -> None:
 @pytest.mark.servers
 def test_a_wrong_secret_and_a_missing_bucket_are_told(s3: S3) -> None:
     with pytest.raises(Lost, match="no right"):
-        Archive(s3.bucket(), s3.options | {"secret": "wrong"}).put(0, messages())
+        opened((s3.bucket(), s3.options | {"secret": "wrong"})).put(0, messages())
     with pytest.raises(Lost, match="make the bucket"):
         told(Archive("s3://nobody-made-this/x", s3.options))
 
@@ -319,6 +350,16 @@ def test_every_offset_is_read_from_one_file(ranges: list[tuple[int, int, bool]])
     read = [offset for piece, start in owned(list(pieces)) for offset in range(start, piece.last + 1)]
     assert sorted(read) == sorted({o for p in pieces for o in range(p.first, p.last + 1)})
     assert [Piece.of(p.name) for p in pieces] == list(pieces)
+
+
+def test_files_that_come_all_day_stay_few(tmp_path: Path) -> None:
+    archive, rows = opened((str(tmp_path), {})), messages(steps=260, per_step=1)
+    same_day = [(at, kind, t) for at, kind, t in rows if kind == history.FRAMES]
+    day = history.frames_table([Record("context", "S", T0, HJ212, b"x", 0)])
+    for at, _kind, _table in same_day:
+        archive.put(0, [(at, history.FRAMES, day)])
+        assert len(archive.store.names("frames/day=2026-11-24")) < 2 * 24
+    assert len(archive.frames("S", T0, T0 + 1)) == len(same_day) == 260
 
 
 def test_the_store_shows_no_unfinished_file(tmp_path: Path) -> None:

@@ -120,10 +120,10 @@ def test_what_the_gateway_put_aside_is_counted_with_its_reason() -> None:
 
 
 def test_events_are_handed_on() -> None:
-    body = {"id": "e1", "kind": "door", "site": "S1", "start": rfc3339(T0), "body": {"a": 1}}
+    body = {"id": "e1", "kind": "door_open", "site": "S1", "start": rfc3339(T0), "body": {"a": 1}}
     engine = Engine(PLAN, REGISTRY)
     _, judged = engine.step([Record(EVENTS, "S1", T0, JSON, orjson.dumps(body))])
-    assert [(e.id, e.kind, e.start) for e in judged.events] == [("e1", "door", T0)]
+    assert [(e.id, e.kind, e.start) for e in judged.events] == [("e1", "door_open", T0)]
     assert engine.state.books["events"] == 1
 
 

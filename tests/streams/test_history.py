@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from connectors.core import HJ212, Record
+from connectors.core import HJ212, Record, Refused
 from streams import history
 from streams.commit import Step
 from streams.store import StateStore
@@ -29,7 +29,8 @@ def commit(store: StateStore, product: Product, position: int = 1) -> None:
         history.WINDOWS: history.windows_table(product.outputs, product.state),
         history.FRAMES: history.frames_table([Record("emission-monitoring", "S1", T0, HJ212, b"##\xff", 100)]),
     }
-    store.commit(Step(0, position, history={k: history.pack(t) for k, t in tables.items() if t is not None and len(t)}))
+    packed = {k: history.pack(t) for k, t in tables.items() if t is not None and len(t)}
+    store.commit([Step([Record("emission-monitoring", "S1", T0, HJ212, b"", position - 1)], history=packed)])
 
 
 ROWS = [
@@ -142,6 +143,29 @@ def test_an_empty_history_answers(store: StateStore, tmp_path: Path) -> None:
     assert told(kept) == []
     assert [list(kept.rows(kind)) for kind in (history.READINGS, history.WINDOWS, history.FRAMES)] == [[], [], []]
     assert kept.flush() == 0
+
+
+def test_what_arrived_later_is_not_known_before(store: StateStore, tmp_path: Path) -> None:
+    kept = made(store, tmp_path)
+    for _where in ("pending", "files"):
+        arrived = sorted({row["arrived"] for row in kept.table(history.READINGS, "S1").to_pylist()})
+        for instant in (arrived[0] - 1, *arrived):
+            rows = kept.table(history.READINGS, "S1").to_pylist()
+            known = [r for r in rows if r["arrived"] <= instant]
+            assert (
+                len(list(kept.rows(history.READINGS, "S1", as_of=instant))) == len(known) < len(rows) + (instant == arrived[-1])
+            )
+            seen = [r["value"] for r in known if r["fate"] in {"accepted", "revised"} and r["point"] == "DA001"]
+            assert sorted(kept.series("S1", "DA001", "a21026", T0, T0 + DAY, as_of=instant)["value"].to_pylist()) == sorted(seen)
+        kept.flush()
+    with pytest.raises(Refused, match="no log time"):
+        list(kept.rows(history.WINDOWS, as_of=T0))
+
+
+def test_frames_of_a_site_and_span_are_found(store: StateStore, tmp_path: Path) -> None:
+    kept = made(store, tmp_path)
+    assert kept.frames("S1", T0, T0 + 1)["body"].to_pylist() == [b"##\xff"]
+    assert [len(kept.frames(*asked)) for asked in (("S1", T0 - 9, T0), ("S1", T0 + 1, T0 + 9), ("S2", T0, T0 + 1))] == [0, 0, 0]
 
 
 def test_nothing_gives_no_table() -> None:

@@ -84,6 +84,8 @@ def test_times_there_and_back(ms):
     assert parse_cst(format_cst(ms)) == ms - ms % 1000
 
 
-@pytest.mark.parametrize("text", ["", "2016080108585", "201608010858570", "20161301000000", "20160801240000", "19690101000000", "x"])
+@pytest.mark.parametrize(
+    "text", ["", "2016080108585", "201608010858570", "20161301000000", "20160801240000", "19690101000000", "x"]
+)
 def test_no_times(text):
     assert parse_cst(text) is None

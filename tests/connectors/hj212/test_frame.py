@@ -14,7 +14,9 @@ from connectors.hj212.commands import build
 from connectors.hj212.crc import crc16, crc16_modbus
 from connectors.hj212.frame import BadChunk, Dialect, Frame, Framer, split_buffer
 
-GOOD = build(qn="20160801085857223", st="31", cn="2011", pw="123456", mn="M1", flag=5, area="DataTime=20160801085857;a21026-Rtd=1")
+GOOD = build(
+    qn="20160801085857223", st="31", cn="2011", pw="123456", mn="M1", flag=5, area="DataTime=20160801085857;a21026-Rtd=1"
+)
 OTHER = build(st="91", cn="9015", pw="123456", mn="M2", area="DataTime=20160824003817000;CON-RT=0")
 
 
@@ -186,7 +188,7 @@ def test_a_real_hour(shared_data, hour, glued):
     good = [line for line in lines if is_good(line)]
     assert split.frames() == good
     assert len(split.bad) == sum(1 for line in lines if line and not is_good(line))
-    sample = stream[: 300_000] if not glued else b"".join(good[:1500])
+    sample = stream[:300_000] if not glued else b"".join(good[:1500])
     dice, cuts = random.Random(hour), [0]
     while cuts[-1] < len(sample):
         cuts.append(cuts[-1] + dice.choice([1, 7, 64, 512, 1460, 4096]))
