@@ -15,7 +15,7 @@ from connectors.kafka_follow import newest
 from connectors.kafka_topics import describe
 from connectors.kafka_transaction import Transactions
 from streams import registry as registries
-from streams.records import CONTEXT, registry_record
+from streams.records import CONTEXT, plan_record, registry_record
 from streams.registry_model import Registry
 from streams.topics import CATALOGUE, REGISTRY
 
@@ -45,6 +45,15 @@ def publish(cluster: Cluster, registry: Registry, partitions: int) -> None:
         transaction.commit({}, None)
     except Lost as error:
         raise Lost(f"the registry was not published, the one before still holds: {error}") from error
+
+
+def publish_plan(cluster: Cluster, plan: str, partitions: int) -> None:
+    """Let the plan of this hash hold in every partition from here on. Raises Lost if Kafka did not take all of it."""
+    transaction = Transactions(cluster, NAME)
+    transaction.begin()
+    for partition in range(partitions):
+        transaction.put(CONTEXT, partition, "", plan_record(plan).body, {CONTENT_TYPE: JSON})
+    transaction.commit({}, None)
 
 
 def partitions_of(cluster: Cluster) -> int:

@@ -8,9 +8,10 @@ changed in the registry meanwhile is part of its base. A crash at any point is r
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cases import reference_store as kept_in
@@ -23,13 +24,16 @@ from offsite.settings import Settings, secret
 from streams.identity import rfc3339
 from streams.limits import cst_day
 from streams.reference import take
-from streams.reference_merge import Composed, Tables, canonical_text, compose, keyed, rebased, shared, tables_of
+from streams.reference_fit import Fitted, fitted
+from streams.reference_merge import Conflict, Tables, canonical_text, keyed, rebased, shared, tables_of
 from streams.reference_model import Fault, Source, Taken, source_of
 from streams.reference_rows import rows_of
 from streams.reference_versions import LIVE, Change, Kept, Stamp, fold, objections
+from streams.registry import registry_hash, to_json
 from streams.registry_model import Registry
 from streams.registry_tables import RegistryFaults
 
+_log = logging.getLogger("offsite.reference")
 TRIES = 5
 """How often a registry is put that somebody else has changed in between."""
 Configured = tuple[Source, Fetcher | None]
@@ -63,8 +67,8 @@ class Report:
 class _Compared:
     taken: Taken
     change: Change
-    composed: Composed
-    against: list[str] = field(default_factory=list)
+    conflicts: Sequence[Conflict]
+    against: list[str]
 
 
 def shown(fault: Fault) -> dict[str, str]:
@@ -178,22 +182,21 @@ class Reference:
         try:
             rows = rows_of(source, parts, wide)
         except RegistryFaults as error:
-            return _Compared(Taken((), ()), Change(), Composed({}), error.faults)
+            return _Compared(Taken((), ()), Change(), (), error.faults)
         taken = take(source, rows, current, wide)
         everything, base = kept_in.kept(tx), _base(tx, current)
         own = [row for row in everything if row.source == source.name]
         while True:
             change = fold(source, own, taken, stamp)
-            composed = compose(base, _after(everything, change), self._sources)
             try:
-                composed.built(source.name)
+                found = fitted(base, _after(everything, change), self._sources, source.name)
             except RegistryFaults as error:
-                fewer = _blamed(source, taken, error.faults)
-                if fewer is None:
-                    return _Compared(taken, change, composed, error.faults)
-                taken = fewer
-            else:
-                return _Compared(taken, change, composed, objections(source, taken, change, may_end=may_end))
+                return _Compared(taken, change, (), error.faults)
+            fewer = _without(taken, found.left_out, source.name, stamp)
+            if fewer is None:
+                against = objections(source, taken, change, may_end=may_end)
+                return _Compared(taken, change, found.composed.conflicts, against)
+            taken = fewer
 
     def settle(self) -> bool:
         """Let the registry that base and sources make hold; return whether it was another one. Raises Retry."""
@@ -201,28 +204,40 @@ class Reference:
             current = self._current()
             with self.store.write() as tx:
                 kept_in.lock(tx)
-                base, now = _base(tx, current), tables_of(current)
-                composed = compose(base, kept_in.kept(tx), self._sources)
-                kept_in.put_registry(tx, "base", canonical_text(base))
-                kept_in.put_registry(tx, "composed", canonical_text(composed.tables))
-                kept_in.put_registry(tx, "previous", canonical_text(now))
-            if composed.tables == now:
+                found = self._laid_down(tx, _base(tx, current), current)
+            if registry_hash(found) == registry_hash(current):
                 return False
             try:
-                self._put(current, composed.built(""))
+                self._put(current, found)
             except Retry:
                 continue  # somebody changed it in between: what they changed is part of the base
             return True
         raise Retry("the registry changes all the time; the import is kept and holds with the next one", 60.0)
 
-    def composed(self, site: str | None = None) -> Composed:
-        """Return the registry with the origin of every field and the conflicts, of one site or of all."""
+    def over(self, files: Registry) -> Registry:
+        """Return the registry that holds once `files` are what the registry's own files say: them and all sources."""
+        with self.store.write() as tx:
+            kept_in.lock(tx)
+            return self._laid_down(tx, tables_of(files), self._current())
+
+    def _laid_down(self, tx: Tx, base: Tables, current: Registry) -> Registry:
+        """Keep base and composition, and what holds until the composition is put; return the registry to put."""
+        found = fitted(base, kept_in.kept(tx), self._sources)
+        for row, words in found.left_out:
+            _log.warning("reference source %s: %s is left out of the registry: %s", row.source, row.place, words)
+        kept_in.put_registry(tx, "base", canonical_text(base))
+        kept_in.put_registry(tx, "composed", to_json(found.registry))
+        kept_in.put_registry(tx, "previous", to_json(current))
+        return found.registry
+
+    def fitted(self, site: str | None = None) -> Fitted:
+        """Return the registry with the origin of every field, the conflicts, and rows that do not fit; of one site or of all."""
         with self.store.read() as tx:
             base, rows = kept_in.registry(tx, "base"), kept_in.kept(tx, site=site)
         tables = tables_of(self._current()) if base is None else keyed(base)
         if site is not None:
             tables = {n: {k: c for k, c in t.items() if c.get("site") == site} for n, t in tables.items()}
-        return compose(tables, rows, self._sources)
+        return fitted(tables, rows, self._sources)
 
 
 def _base(tx: Tx, current: Registry) -> Tables:
@@ -242,19 +257,19 @@ def _after(everything: Sequence[Kept], change: Change) -> Iterator[Kept]:
     yield from (replace(row, id=last + k) for k, row in enumerate(change.added, 1))
 
 
-def _blamed(source: Source, taken: Taken, told: Sequence[str]) -> Taken | None:
-    """Return what is left without the rows that the registry's checks name, None if they name none of this source."""
-    bad: dict[str, Fault] = {}
-    for entry in taken.entries:
-        place = f"{source.name}:{entry.place} "
-        words = next((fault.removeprefix(place) for fault in told if fault.startswith(place)), None)
-        if words is not None:
-            bad[entry.place] = Fault(entry.place, words.partition(":")[0], "registry", words)
+def _without(taken: Taken, left_out: Sequence[tuple[Kept, str]], name: str, stamp: Stamp) -> Taken | None:
+    """Return what is left without the rows of this export that do not fit, None if all of them do."""
+    told = {
+        row.place: words
+        for row, words in left_out
+        if (row.source, row.fetched, row.digest) == (name, stamp.fetched, stamp.digest)
+    }
+    bad = [entry for entry in taken.entries if entry.place in told]
     if not bad:
         return None
-    left = tuple(entry for entry in taken.entries if entry.place not in bad)
-    seen = {entry.raw for entry in taken.entries if entry.place in bad}
-    return replace(taken, entries=left, faults=(*taken.faults, *bad.values()), seen=taken.seen | seen)
+    faults = [Fault(entry.place, told[entry.place].partition(":")[0], "registry", told[entry.place]) for entry in bad]
+    entries = tuple(entry for entry in taken.entries if entry.place not in told)
+    return replace(taken, entries=entries, faults=(*taken.faults, *faults), seen=taken.seen | {entry.raw for entry in bad})
 
 
 def _report(source: Source, found: _Compared, stamp: Stamp, by: str) -> Report:
@@ -271,7 +286,7 @@ def _report(source: Source, found: _Compared, stamp: Stamp, by: str) -> Report:
         "changed": len(changed),
         "ended": len(change.ended),
         "same": change.same,
-        "conflicts": sum(source.name in {c.source, *(name for name, _ in c.others)} for c in found.composed.conflicts),
+        "conflicts": sum(source.name in {c.source, *(name for name, _ in c.others)} for c in found.conflicts),
     }
     outcome = "refused" if found.against else "applied" if moved else "unchanged"
     done = Import(source.name, stamp.fetched, by, stamp.digest, outcome, counts, tuple(found.against))

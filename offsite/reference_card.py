@@ -15,10 +15,11 @@ from streams.reference_versions import Kept
 
 
 def card(reference: Reference, site: str) -> dict[str, Any]:
-    """Return `{facts, fields, conflicts}` of a site; three empty lists if no source says anything of it."""
+    """Return `{facts, fields, conflicts, left_out}` of a site; four empty lists if no source says anything of it."""
     with reference.store.read() as tx:
         facts = reference_store.facts(tx, site)
-    composed = reference.composed(site)
+    fitted = reference.fitted(site)
+    composed = fitted.composed
     fields = [
         {"table": table, "key": _key(key), "field": column, "value": composed.tables[table][key].get(column, "")}
         | provenance(reference, row)
@@ -29,6 +30,7 @@ def card(reference: Reference, site: str) -> dict[str, Any]:
         "facts": [dict(row.cells) | provenance(reference, row) for row in facts],
         "fields": fields,
         "conflicts": [conflict(one) for one in composed.conflicts],
+        "left_out": [{"reason": words} | provenance(reference, row) for row, words in fitted.left_out],
     }
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cases.reference_store import ReferenceStore
-from connectors.core import Retry
+from cases.reference_store import FILE, ReferenceStore
+from connectors.core import Refused, Retry
 from connectors.table import TableFaults
 from offsite import kafka_registry
 from offsite.data_dir import now, open_log
@@ -25,12 +25,14 @@ Ways = tuple[Callable[[], Registry], Callable[[Registry, Registry], None]]
 
 
 @contextmanager
-def open_reference(settings: Settings) -> Iterator[Reference]:
-    """Open the sources of the settings. Raises SettingsFaults, Retry or Lost."""
+def open_reference(settings: Settings, *, make: bool = True) -> Iterator[Reference]:
+    """Open the sources of the settings. Raises SettingsFaults, Retry or Lost, and Refused if there is no store and none to `make`."""
     try:
         sources = sources_of(settings.reference)
     except TableFaults as error:
         raise SettingsFaults(error.faults) from error
+    if not make and not settings.desk_url and not (settings.data / FILE).exists():
+        raise Refused(f"nothing was imported into {settings.data} yet; run `offsite reference pull` first")
     current, put = _kafka(settings) if settings.kafka.bootstrap else _stopped(settings.data)
     settings.data.mkdir(parents=True, exist_ok=True)
     store = ReferenceStore(store_url(settings), clock=now)

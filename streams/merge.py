@@ -82,7 +82,7 @@ class Merge:
                     break
                 taken.append(self._ticked(minute))
             self.tick = self.tick or minute
-            if not self._run(source, min(bound, minute + MINUTE), limit, taken, ticks=ticks):
+            if not self._run(source, min(bound, -(-first // MINUTE) * MINUTE + 1), limit, taken, ticks=ticks):
                 break
         return taken
 

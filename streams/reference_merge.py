@@ -17,7 +17,7 @@ from streams.reference_model import BASE, BASE_PRECEDENCE, FILLED, Key, Source
 from streams.reference_versions import ENDED, LIVE, REPLACED, Kept
 from streams.registry_cells import read_date
 from streams.registry_model import Registry
-from streams.registry_tables import TABLES, Row, build, cells_of
+from streams.registry_tables import TABLES, cells_of
 from streams.units import canonical
 
 Tables = dict[str, dict[Key, dict[str, str]]]
@@ -47,18 +47,6 @@ class Composed:
     origins: dict[tuple[str, Key], dict[str, Kept]] = field(default_factory=dict)
     behind: dict[tuple[str, Key], list[Kept]] = field(default_factory=dict)
     conflicts: list[Conflict] = field(default_factory=list)
-
-    def built(self, name: str) -> Registry:
-        """Return the registry; raises RegistryFaults, whose faults name rows of the source `name` where one is behind them."""
-
-        def place(table: str, key: Key) -> str:
-            rows = self.behind.get((table, key), [])
-            found = next((row for row in rows if row.source == name), rows[0] if rows else None)
-            return f"{found.source}:{found.place}" if found else f"{BASE} {table}"
-
-        return build(
-            {table: [Row(place(table, key), cells) for key, cells in rows.items()] for table, rows in self.tables.items()}
-        )
 
 
 def tables_of(registry: Registry) -> Tables:
@@ -203,8 +191,10 @@ def _about(cells: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _dated(row: Kept, source: Source) -> dict[str, str] | None:
-    """Return the cells of a limit with the days it holds by what the source said, None for one that held no day."""
+    """Return the cells of a limit with the days it holds by what the source said, None for a version that held no day."""
     cells = dict(row.cells)
+    if row.state == LIVE and source.dated:
+        return cells  # days that run backwards are told by the registry's own checks
     if source.dated and row.state == REPLACED:
         return None
     if not source.dated and row.since:

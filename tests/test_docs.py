@@ -131,7 +131,7 @@ def test_every_key_of_the_plan_is_in_the_guide() -> None:
 def served() -> set[tuple[str, str]]:
     """Return (method, path) of every route that programs may call."""
     none: Any = None
-    apps = (ingest_app(none, none, decode=none, answers=none), *ROUTERS, Devices.router(none))
+    apps = (ingest_app(none, none, decode=none, answers=none), *ROUTERS, Devices(none).router())
     found = {
         (method, route.path)
         for app in apps
@@ -159,7 +159,7 @@ def test_every_status_of_ingest_is_documented() -> None:
 def test_every_setting_is_in_the_guide_and_in_the_example() -> None:
     part = section(GUIDE, "## Settings", "## Registry")
     names = [f.name for f in fields(Settings)]
-    assert [n for n in names if f"| `{n}` |" not in part and f"| `[{n}]` |" not in part] == []
+    assert [n for n in names if not any(f"| `{form}` |" in part for form in (n, f"[{n}]", f"[[{n}]]"))] == []
     example = text(ROOT / "deploy" / "offsite.toml")
     assert [n for n in names if not re.search(rf"^(# )?{n} = |^\[{n}\]", example, re.MULTILINE)] == []
 

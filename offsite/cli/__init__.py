@@ -17,6 +17,7 @@ VERBS = {
     "replay": "recorded input through the whole pipeline at full speed",
     "show": "readings, windows, alerts, leads, cases or rejects of a data directory",
     "registry": "check, infer and show the registry",
+    "plan": "show a plan, and let it hold past one machine",
     "device": "list and adopt devices, send them commands",
     "case": "list, show, open and move cases",
     "outputs": "targets that alerts, cases and frames are sent to: their books, what was sent, and letting one go on",

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         settings = load_settings(args.config, {"data": args.data})
         if args.doing == "check":
             return _check(args, settings)
-        with open_reference(settings) as reference:
+        with open_reference(settings, make=args.doing == "pull") as reference:
             return int({"pull": _pull, "show": _show, "faults": _faults}[args.doing](args, settings, reference))
     except (ConnectorError, SettingsFaults) as error:
         if args.json and args.doing != "faults":
@@ -155,10 +155,13 @@ def _show(args: argparse.Namespace, settings: Settings, reference: Reference) ->
         else:
             print_rows([dict.fromkeys(FACTS) | fact for fact in found["facts"]], FACTS, as_json=False)
             print_rows(found["fields"], ("table", "key", "field", "value", "source", "fetched", "row"), as_json=False)
+            print_rows(found["left_out"], ("source", "row", "reason"), as_json=False)
             print_rows(found["conflicts"], ("table", "key", "field", "value", "source", "others"), as_json=False)
         return 0
     if args.conflicts:
-        rows = [conflict(one) for one in reference.composed().conflicts if args.source in (None, one.source, *dict(one.others))]
+        rows = [
+            conflict(one) for one in reference.fitted().composed.conflicts if args.source in (None, one.source, *dict(one.others))
+        ]
         print_rows(rows, ("table", "key", "field", "value", "source", "others"), as_json=args.json)
         return 0
     with reference.store.read() as tx:

@@ -116,9 +116,9 @@ def project() -> Iterator[Callable[[str], Project]]:
 
 
 def hour_frames(now: datetime) -> Iterator[bytes]:
-    """Yield the hourly means of three whole hours, six times the limit, as the device sends them."""
+    """Yield three hourly means, six times the limit; the last is of the hour that runs, which is in time at every minute."""
     last = now.astimezone(CHINA).replace(minute=0, second=0, microsecond=0)
-    for back in (3, 2, 1):
+    for back in (2, 1, 0):
         at = last - timedelta(hours=back)
         area = f"DataTime={at:%Y%m%d%H%M%S};a21026-Avg=300,a21026-Flag=N"
         qn = f"{now.astimezone(CHINA):%Y%m%d%H%M%S}{back:03d}"

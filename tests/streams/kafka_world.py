@@ -10,8 +10,9 @@ import orjson
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from connectors.core import Record
+from connectors.core import Lost, Record
 from connectors.kafka import CONTENT_TYPE, Cluster, partition_of
+from connectors.kafka_topics import describe
 from streams import registry as registries
 from streams.cross_site import Stage, Summary
 from streams.plan.load import Plan
@@ -21,8 +22,10 @@ from streams.topics import CATALOGUE, INPUTS, SUMMARIES
 from streams.worker import KafkaLinks, Setting, Worker
 
 
-def make_topics(cluster: Cluster, partitions: int, *, replication: int = 1, min_isr: int = 1) -> None:
-    """Make all topics; log time is the producer's."""
+def make_topics(
+    cluster: Cluster, partitions: int, *, replication: int = 1, min_isr: int = 1, only: Sequence[str] = tuple(CATALOGUE)
+) -> None:
+    """Make topics; log time is the producer's."""
     new = [
         NewTopic(
             cluster.named(topic.name),
@@ -31,11 +34,20 @@ def make_topics(cluster: Cluster, partitions: int, *, replication: int = 1, min_
             config=topic.config(replication=replication, min_isr=min_isr, stamped=False)
             | ({} if topic.days is None else {"retention.ms": "-1"}),
         )
-        for topic in CATALOGUE.values()
+        for topic in (CATALOGUE[name] for name in only)
     ]
     admin = AdminClient(cluster.librdkafka())
     for future in admin.create_topics(new).values():
         future.result()
+    deadline = time.monotonic() + 30
+    while True:
+        try:  # every broker learns of them a moment later
+            describe(cluster, only)
+        except Lost:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        else:
+            return
 
 
 class Writer:

@@ -37,7 +37,9 @@ def put(cluster: Cluster, first: int, last: int, *, commit: bool = True) -> None
     producer.init_transactions(10)
     producer.begin_transaction()
     for number in range(first, last):
-        producer.produce(cluster.named("alerts"), str(number), f"S{number % PARTITIONS}", number % PARTITIONS, headers={"n": b"1"})
+        producer.produce(
+            cluster.named("alerts"), str(number), f"S{number % PARTITIONS}", number % PARTITIONS, headers={"n": b"1"}
+        )
     if commit:
         producer.commit_transaction(10)
     else:
@@ -53,7 +55,9 @@ def committed(cluster: Cluster, group: str) -> int:
     return sum(max(place.offset, 0) for place in places)
 
 
-def run(cluster: Cluster, sink: Sink, until: Callable[[], bool], *, ended: list[int] | None = None, seconds: float = 60.0) -> None:
+def run(
+    cluster: Cluster, sink: Sink, until: Callable[[], bool], *, ended: list[int] | None = None, seconds: float = 60.0
+) -> None:
     """Run an agent until something has come true."""
 
     async def live() -> None:
@@ -90,7 +94,9 @@ def test_only_committed_messages_in_order_a_partition_and_acknowledged_when_done
     assert seen[0].topic == "alerts"
 
 
-def test_a_sink_that_must_wait_is_called_again_with_the_same_messages_and_nothing_is_acknowledged_before(cluster: Cluster) -> None:
+def test_a_sink_that_must_wait_is_called_again_with_the_same_messages_and_nothing_is_acknowledged_before(
+    cluster: Cluster,
+) -> None:
     put(cluster, 0, 10)
     calls: list[list[int]] = []
     before: list[int] = []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from itertools import permutations
 from typing import Any
@@ -17,6 +19,7 @@ from connectors.core import CSV, JSON
 from connectors.reference import XLSX, Part
 from connectors.table import Table, TableFaults
 from streams.reference import take
+from streams.reference_fit import fitted
 from streams.reference_merge import Tables, canonical_text, compose, keyed, rebased, tables_of
 from streams.reference_model import REMEDIES, Fault, Source, Taken, source_of
 from streams.reference_rows import rows_of
@@ -175,7 +178,7 @@ def test_every_row_not_taken_has_its_place_column_and_reason() -> None:
         ("p.csv:5", "污染物", "unknown_value"),
         ("p.csv:6", "限值", "cell"),
         ("p.csv:7", "单位", "unit"),
-        ("p.csv:8", "factor", "repeated") if False else ("p.csv:8", "valid_from", "repeated"),
+        ("p.csv:8", "valid_from", "repeated"),
     ]
     assert (found.rows, len(found.entries), len(found.faults)) == (8, 1, 7)
 
@@ -241,8 +244,6 @@ def test_every_fault_of_a_table_is_named() -> None:
 
 
 def kept_after(before: Sequence[Kept], change: Change) -> list[Kept]:
-    from dataclasses import replace
-
     closed = {row.id: row for row in change.closed}
     last = len(before)
     return [closed.get(row.id, row) for row in before] + [replace(row, id=last + k) for k, row in enumerate(change.added, 1)]
@@ -256,7 +257,7 @@ def history(*exports: tuple[date, str], **more: Any) -> list[Kept]:
 
 
 def limits(rows: Sequence[Kept], **more: Any) -> list[tuple[str, str, str, str]]:
-    registry = compose(tables_of(REGISTRY), rows, {"permits": source(**more)}).built("permits")
+    registry = fitted(tables_of(REGISTRY), rows, {"permits": source(**more)}).registry
     return [
         (one.site, str(one.limit.high), str(one.valid_from or ""), str(one.valid_to or ""))
         for one in sorted(registry.limits, key=lambda one: (one.site, one.valid_from or date.min))
@@ -343,7 +344,7 @@ def test_importing_twice_changes_nothing(steps: list[tuple[int, dict[str, str]]]
         rows = kept_after(rows, fold(source(), rows, found, stamp(date.fromordinal(day))))
         again = fold(source(), rows, found, stamp(date.fromordinal(day + 1), "again"))
         assert (again.added, again.closed, again.same) == ((), (), len(export))
-        now = compose(tables_of(registry), rows, {"permits": source()}).built("permits")
+        now = fitted(tables_of(registry), rows, {"permits": source()}).registry
         for code in "ABCD":
             open_ended = [one for one in now.limits_of(code, "DA001", "a21026") if one.valid_to is None]
             assert len(open_ended) == (code * 4 in export)
@@ -367,8 +368,8 @@ def test_the_source_of_the_highest_precedence_fills_a_field_and_the_others_are_s
         said("middle", "sites", ("S1",), site="S1", industry="陶瓷"),
         said("high", "sites", ("S1",), site="S1", enterprise="丁厂"),
     ]
-    composed = compose(tables_of(REGISTRY), rows, sources)
-    site = composed.built("high").site("S1")
+    found = fitted(tables_of(REGISTRY), rows, sources)
+    composed, site = found.composed, found.registry.site("S1")
     assert site is not None
     assert (site.name, site.enterprise, site.industry, site.extra) == ("One", "丁厂", "陶瓷", SITES[0].extra)
     assert composed.origins["sites", ("S1",)]["industry"].source == "middle"
@@ -386,15 +387,15 @@ def test_a_stronger_limit_takes_its_days_and_leaves_the_others() -> None:
     where = {"site": "S1", "point": "DA001", "factor": "a21026", "period": "hour", "unit": "mg/m3"}
     strong = {"limit": "35", "source": "许可证", "valid_from": "2026-02-01", "valid_to": "2026-02-28"}
     row = said("permits", "limits", tuple(where.values()), **where, **strong)
-    composed = compose(base, [row], {"permits": source(precedence=120, columns=PERMITS["columns"] | {"起": "valid_from"})})
-    found = [(str(one.limit.high), str(one.valid_from), str(one.valid_to)) for one in composed.built("permits").limits]
+    made = fitted(base, [row], {"permits": source(precedence=120, columns=PERMITS["columns"] | {"起": "valid_from"})})
+    found = [(str(one.limit.high), str(one.valid_from), str(one.valid_to)) for one in made.registry.limits]
     assert sorted(found) == [
         ("200.0", "None", "None"),
         ("35.0", "2026-02-01", "2026-02-28"),
         ("50.0", "2026-03-01", "None"),
         ("50.0", "None", "2026-01-31"),
     ]
-    assert [(one.value, one.source, one.others) for one in composed.conflicts] == [("35", "permits", (("registry", "50"),))]
+    assert [(one.value, one.source, one.others) for one in made.composed.conflicts] == [("35", "permits", (("registry", "50"),))]
 
 
 def test_a_site_that_only_its_ended_source_knew_stays_with_its_last_day() -> None:
@@ -407,7 +408,7 @@ def test_a_site_that_only_its_ended_source_knew_stays_with_its_last_day() -> Non
         id=1,
     )
     for rows, extra in (([row], {}), ([ended], {"valid_to": "2026-03-02"})):
-        site = compose(tables_of(REGISTRY), rows, sources).built("market").site("S9")
+        site = fitted(tables_of(REGISTRY), rows, sources).registry.site("S9")
         assert site is not None
         assert (site.enterprise, site.extra) == ("戊厂", extra)
 
@@ -449,7 +450,5 @@ def test_what_people_change_in_the_registry_is_kept_through_imports() -> None:
 
 def test_the_text_of_tables_is_that_of_the_registry() -> None:
     text = canonical_text(tables_of(REGISTRY))
-    import json
-
     assert keyed(json.loads(text)) == tables_of(REGISTRY)
     assert from_json(text) == REGISTRY

@@ -1,0 +1,354 @@
+"""The product on three brokers, PostgreSQL and InfluxDB under a steady load, and everything that is done to it meanwhile."""
+
+from __future__ import annotations
+
+import json
+import queue
+import signal
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+
+from connectors.core import Retry
+from connectors.kafka import Cluster, partition_of
+from connectors.kafka_admin import Admin, lag
+from streams import registry as registries
+from streams.topics import ALERTS, HISTORY, LEADS, SUMMARIES
+from streams.worker import GROUP
+from tests.distributed.chaos_load import JSON_TOPICS, Load, Sent, registry
+from tests.distributed.product import Process, Product, Supervised, until
+from tests.real.influx import InfluxServer
+from tests.real.kafka import Ensemble
+from tests.real.postgres import Postgres
+
+PARTITIONS = 4
+SESSION_MS = 6000
+AGAIN_S = 1.0
+"""Seconds after which a supervisor starts again what has ended."""
+DEVICES, PRODUCERS = 40, 4
+AGENTS = {"agents-desk": (ALERTS, LEADS, SUMMARIES), "agents-archive": (HISTORY,), "agents-influx": (HISTORY,)}
+"""Group → what it reads; that of the cross-site stage may be behind, and then answers nothing."""
+BUCKET = "chaos"
+PLANTED = Path(__file__).parent / "planted"
+MARKED = "w1"
+"""The worker in which the judge can be made to fail."""
+
+
+class Keeper:
+    """The thread that starts everything, and starts again what has ended: what it starts ends with it."""
+
+    def __init__(self) -> None:
+        self._todo: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._kept: list[Supervised] = []
+        self._ended: dict[str, float] = {}
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._thread.start()
+
+    def do(self, work: Callable[[], Any]) -> Any:
+        """Run something in the thread; return what it returns."""
+        future: Future[Any] = Future()
+        self._todo.put((work, future))
+        return future.result()
+
+    def keep(self, process: Supervised) -> None:
+        """Start a process and keep it running."""
+
+        def start() -> None:
+            process.watch()
+            self._kept.append(process)
+
+        self.do(start)
+
+    def leave(self, process: Supervised) -> int:
+        """End a process for good, in good order; return its exit code."""
+        self.do(lambda: self._kept.remove(process))
+        return process.leave()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._todo.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                job = self._todo.get(timeout=0.1)
+            except queue.Empty:
+                self._look()
+                continue
+            if job is None:
+                return
+            work, future = job
+            try:
+                future.set_result(work())
+            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+                future.set_exception(error)
+
+    def _look(self) -> None:
+        for process in self._kept:
+            if process.alive:
+                self._ended.pop(process.name, None)
+            elif time.monotonic() - self._ended.setdefault(process.name, time.monotonic()) > AGAIN_S:
+                if process.running is not None and process.running.stdout is not None:
+                    process.running.stdout.close()
+                process.look()
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run did: counts, seconds until each fault was made good, and all that is needed to check what it left."""
+
+    cluster: Cluster
+    desk_url: str
+    archive: str
+    influx: InfluxServer
+    sent: Sent
+    planted: list[str]
+    """Reasons of the dead letters that were planted."""
+    judge_failed: bool
+    restarts: dict[str, int] = field(default_factory=dict)
+    recovery: dict[str, list[float]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class World:
+    """Everything that runs. Use it in a `with` block."""
+
+    def __init__(self, folder: Path, postgres: Postgres, influx: InfluxServer, *, speed: float) -> None:
+        self.folder, self.postgres, self.influx = folder, postgres, influx
+        self.keeper = Keeper()
+        self.brokers = Ensemble(folder / "kafka")
+        self.workers: dict[str, Supervised] = {}
+        self.recovery: dict[str, list[float]] = defaultdict(list)
+        self.planted: list[str] = []
+        self.marker = folder / "fail-once"
+        self._speed = speed
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opening:
+            opening.callback(self.keeper.close)
+            opening.callback(self.brokers.kill)
+            self.keeper.do(self.brokers.start)
+            self.cluster = self.brokers.cluster()
+            token = self.folder / "token"
+            token.write_text(self.influx.token)
+            influx = (
+                f'[influx]\nurl = "{self.influx.url}"\norg = "{self.influx.org}"\nbucket = "{BUCKET}"\ntoken = "file:{token}"\n'
+            )
+            self.desk_url = self.postgres.url()
+            self.product = opening.enter_context(Product(self.folder / "product", self.cluster, self.desk_url, influx))
+            self._prepare()
+            self._start()
+            self._looker = Consumer(
+                self.cluster.librdkafka(group_id=self.cluster.named(GROUP), enable_auto_commit=False, log_level=0)
+            )
+            opening.callback(self._looker.close)
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def _prepare(self) -> None:
+        registries.save(registry(DEVICES, PRODUCERS), self.folder / "registry")
+        for words in (
+            ("topics", "create", "--partitions", str(PARTITIONS), "--replication", "3", "--min-isr", "2"),
+            ("db", "upgrade"),
+            ("registry", "publish", "--registry", str(self.folder / "registry")),
+        ):
+            done = self.product.command(*words)
+            assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+
+    def _start(self) -> None:
+        self.gateway: Process = self.product.process("gateway", "g1")
+        self.agents: Supervised = self.product.process("agents", "a1", kind=Supervised)
+        self.keeper.do(self.gateway.launch)
+        self.keeper.keep(self.agents)
+        for name in ("w1", "w2"):
+            self.join(name)
+        port = self.gateway.ready()["ready"]["hj212"]
+        self.load = Load(self.cluster, port, partitions=PARTITIONS, devices=DEVICES, producers=PRODUCERS, speed=self._speed)
+        self.load.begin()
+        until(lambda: self._reached(dict.fromkeys(self.places(), 1)), 90, "judging of every partition")
+
+    # --- what is done to it
+
+    def join(self, name: str) -> None:
+        """Start a worker under a name of its own."""
+        own = {"PYTHONPATH": str(PLANTED), "CHAOS_MARKER": str(self.marker)} if name == MARKED else {}
+        process = self.product.process("worker", name, "--session-ms", str(SESSION_MS), kind=Supervised, **own)
+        self.workers[name] = process
+        self.keeper.keep(process)
+
+    def kill_worker(self, name: str) -> None:
+        with self.judged_again("SIGKILL of a worker"):
+            self.workers[name].send(signal.SIGKILL)
+
+    def replace_worker(self, name: str, by: str) -> None:
+        with self.judged_again("SIGTERM of a worker, another in its place"):
+            code = self.keeper.leave(self.workers.pop(name))
+            assert code == 0, f"{name} ended with {code} at SIGTERM"
+            self.join(by)
+
+    def add_worker(self, name: str) -> None:
+        with self.judged_again("a worker joins"):
+            self.join(name)
+
+    def sleep_worker(self, name: str, seconds: float) -> None:
+        """Stop a worker for longer than its session; woken, it has been replaced and must end."""
+        asleep, before, since = self.workers[name], self.workers[name].restarts, time.monotonic()
+        with self.judged_again("SIGSTOP of a worker beyond its session"):
+            asleep.send(signal.SIGSTOP)
+        time.sleep(max(0.0, since + seconds - time.monotonic()))
+        asleep.send(signal.SIGCONT)
+        until(lambda: asleep.restarts > before, 60, f"the end of {name}, which was replaced while it slept,")
+
+    def fail_judge(self) -> None:
+        with self.judged_again("an exception in the judge"):
+            self.marker.touch()
+            until(lambda: not self.marker.exists(), 60, "the planted failure")
+
+    def kill_broker(self, node: int, seconds: float) -> None:
+        with self.judged_again("SIGKILL of a broker"):
+            self.brokers.kill(node)
+        time.sleep(seconds)
+        with self.judged_again("return of a broker"):
+            self.keeper.do(lambda: self.brokers.start(node))
+
+    def kill_agents(self) -> None:
+        self.agents.send(signal.SIGKILL)
+        self.recovery["SIGKILL of the agents"].append(self._agents_caught_up())
+
+    def without_postgres(self, seconds: float, meanwhile: Callable[[], object]) -> None:
+        self._without(self.postgres.stop, self.postgres.start, "PostgreSQL away", seconds, meanwhile)
+
+    def without_influx(self, seconds: float, meanwhile: Callable[[], object]) -> None:
+        self._without(self.influx.stop, self.influx.start, "InfluxDB away", seconds, meanwhile)
+
+    def _without(
+        self, stop: Callable[[], None], start: Callable[[], None], what: str, seconds: float, meanwhile: Callable[[], object]
+    ) -> None:
+        since = time.monotonic()
+        stop()
+        meanwhile()
+        time.sleep(max(0.0, since + seconds - time.monotonic()))
+        start()
+        self.recovery[what].append(self._agents_caught_up())
+
+    def plant_letters(self) -> None:
+        """Write two messages to Kafka that can't be judged, as a faulty producer would."""
+        producer = Producer(self.cluster.librdkafka(acks="all"))
+        right = partition_of("J0", PARTITIONS)
+        for reason, body, partition in (("wrong_partition", b"[]", (right + 1) % PARTITIONS), ("bad_json", b'[{"site":', right)):
+            producer.produce(
+                self.cluster.named(JSON_TOPICS[0]), body, b"J0", partition, headers={"content-type": "application/json"}
+            )
+            self.planted.append(reason)
+        assert producer.flush(20) == 0
+
+    # --- how far it is
+
+    def places(self) -> list[tuple[str, int]]:
+        return [(JSON_TOPICS[0], partition) for partition in range(PARTITIONS)]
+
+    def _ends(self) -> dict[tuple[str, int], int]:
+        return {
+            place: self._looker.get_watermark_offsets(TopicPartition(self.cluster.named(place[0]), place[1]), timeout=20)[1]
+            for place in self.places()
+        }
+
+    def _reached(self, ends: dict[tuple[str, int], int]) -> bool:
+        """Say whether steps are committed up to these offsets."""
+        wanted = [TopicPartition(self.cluster.named(topic), partition) for topic, partition in ends]
+        try:
+            found = self._looker.committed(wanted, timeout=5)
+        except KafkaException:
+            return False  # a coordinator is being found
+        return all(one.offset >= ends[self.cluster.bare(one.topic), one.partition] for one in found)
+
+    @contextmanager
+    def judged_again(self, what: str) -> Iterator[None]:
+        """Do something; note how long it took until all that was in the log just after it was judged."""
+        since = time.monotonic()
+        yield
+        ends = self._patiently(self._ends)
+        until(lambda: self._reached(ends), 120, f"after {what}: judging of {ends}")
+        self.recovery[what].append(round(time.monotonic() - since, 2))
+
+    @staticmethod
+    def _patiently(ask: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                return ask()
+            except (KafkaException, Retry):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.3)
+
+    def _agents_caught_up(self) -> float:
+        """Return the seconds until the agents had taken all that there was when this was called."""
+        since, now = time.monotonic(), int(time.time() * 1000)
+
+        def done() -> bool:
+            with Admin(self.cluster) as admin:
+                left = [row for group, topics in AGENTS.items() for row in lag(admin, group, topics)]
+            return bool(left) and all(row.oldest is None or row.oldest > now for row in left)
+
+        until(lambda: self._patiently(done), 180, "catching up by the agents")
+        return round(time.monotonic() - since, 1)
+
+    # --- the end
+
+    def rest(self) -> Outcome:
+        """End the load; let everything be judged, kept and shown; stop all processes; return what came of it."""
+        began = time.monotonic()
+        sent = self.load.finish(120)
+        restarts = {process.name: process.restarts for process in [*self.workers.values(), self.agents]}
+        until(lambda: self._patiently(self._judged), 180, "judging of all that was acknowledged")
+        judged = time.monotonic() - began
+        for process in list(self.workers.values()):
+            assert self.keeper.leave(process) == 0, process.log()
+        until(lambda: self._patiently(self._kept), 180, "keeping of all that was judged")
+        assert self.keeper.leave(self.agents) == 0, self.agents.log()
+        assert self.gateway.end() == 0, self.gateway.log()
+        failed = "ZeroDivisionError: planted" in (self.product.folder / f"{MARKED}.log").read_text(errors="replace")
+        archive = str(self.product.folder / "archive")
+        seconds = {"until_judged": round(judged, 1), "until_kept": round(time.monotonic() - began, 1)}
+        return Outcome(
+            self.cluster,
+            self.desk_url,
+            archive,
+            self.influx,
+            sent,
+            self.planted,
+            failed,
+            restarts,
+            dict(self.recovery),
+            seconds,
+        )
+
+    def _judged(self) -> bool:
+        with Admin(self.cluster) as admin:
+            rows = lag(admin, GROUP, JSON_TOPICS)
+        return len(rows) == len(JSON_TOPICS) * PARTITIONS and not any(row.lag for row in rows)
+
+    def _kept(self) -> bool:
+        with Admin(self.cluster) as admin:
+            left = [row for group, topics in AGENTS.items() for row in lag(admin, group, topics)]
+        return not any(row.lag for row in left)
+
+
+def report(outcome: Outcome, counts: dict[str, Any]) -> str:
+    """Return the line for docs/benchmarks.md."""
+    told = {"recovery_s": outcome.recovery, "restarts": outcome.restarts, "slowest_answer_s": round(outcome.sent.slowest, 2)}
+    return json.dumps({"chaos": counts | told | outcome.seconds}, ensure_ascii=False)
