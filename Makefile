@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 
-.PHONY: setup system demo test check bench simulate crash clean
+.PHONY: setup system servers demo test check bench bench-kafka simulate crash chaos clean
 
 setup: .venv/.ready system
 
@@ -16,10 +16,16 @@ setup: .venv/.ready system
 system:
 	@bash deploy/system-packages.sh tests
 
+# Real servers that no package manager has: Kafka from its jars, the others from their published source. A part that can't be had
+# is a skip with a reason on a laptop, and a failure in CI.
+servers:
+	@bash deploy/kafka/kafka.sh fetch & bash deploy/influxdb/build-influxd.sh build/influxdb & \
+	bash deploy/s3/build-s3-server.sh build/s3 & bash deploy/helm/build-helm.sh build/helm & wait
+
 demo: .venv/.ready
 	.venv/bin/offsite demo
 
-test: setup check
+test: setup servers check
 	@$(PY) tests/suites.py
 
 check: .venv/.ready
@@ -31,11 +37,17 @@ check: .venv/.ready
 bench: .venv/.ready
 	$(PY) -m tests.bench
 
+bench-kafka: .venv/.ready system servers
+	$(PY) -m tests.bench.kafka
+
 simulate: .venv/.ready
-	$(PY) tests/faults/simulate.py --seeds $(or $(SEEDS),2000)
+	$(PY) tests/faults/simulate.py --seeds $(or $(SEEDS),2000) --world $(or $(WORLD),machine)
 
 crash: .venv/.ready
 	KILLS=$(or $(KILLS),50) $(PY) -m pytest -q tests/faults/test_crash.py
+
+chaos: .venv/.ready system servers
+	CHAOS=full $(PY) -m pytest -q -s tests/distributed/test_chaos.py
 
 clean:
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis

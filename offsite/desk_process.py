@@ -17,7 +17,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -25,6 +25,7 @@ import orjson
 from cases.db import Row
 from cases.store import Desk
 from connectors.core import JSON, Clock, ConnectorError, Record, Refused, Retry
+from connectors.hj212.exchange import Outcome
 from connectors.kafka import Cluster
 from connectors.kafka_sender import Sender
 from console.api import conditions
@@ -117,14 +118,18 @@ class DeskProcess:
 
     async def command(self, mn: str, cn: str, params: dict[str, Any], by: str | None) -> Row:
         """Have the gateway that holds a device give it a command; what was asked, by whom and how it ended is in the audit."""
-        points = self.registry.by_mn.get(mn)
-        if not points:
+        if mn not in self.registry.by_mn:
             raise Refused(f"{mn} is in no registry; publish one that has it first")
         person = await asyncio.to_thread(actor, self.desk, by)
-        outcome = await self.remote.ask(points[0].site, mn, cn, params, person)
+        outcome = await self.ask(mn, cn, params, person)
         told = {"qn_rtn": outcome.qn_rtn, "exe_rtn": outcome.exe_rtn, "fault": outcome.fault or None}
         await asyncio.to_thread(self.desk.record, person, "device.command", mn, {"cn": cn, "params": params} | told)
         return told
+
+    async def ask(self, mn: str, cn: str, params: Mapping[str, str | int], by: str | None = None) -> Outcome:
+        """Have the gateway that holds a device's connection give it a command; keyed by the device's site."""
+        points = self.registry.by_mn.get(mn)
+        return await self.remote.ask(points[0].site if points else mn, mn, cn, params, by)
 
     # --- what it does
 

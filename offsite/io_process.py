@@ -239,7 +239,14 @@ class Product:
         self.ports.metrics = self.monitor.start(settings.metrics_port)
         jobs = (
             inputs.run_inputs(self.inputs),
-            *(self.ticks(), self.project(), let_time_act(self.desk), self.old_log(), repair.look(self), self.monitor.beat()),
+            *(
+                self.ticks(),
+                self.project(),
+                let_time_act(self.desk),
+                self.old_log(),
+                repair.look(self, self.gateway.ask, self.gateway.connected),
+                self.monitor.beat(),
+            ),
             *(carry(self.desk, CONTEXT, self._tell_judge), carry(self.desk, CASE_EVENTS, self.outputs.take_case_events)),
             self.outputs.run(self.outputs.sources(self.store, self.log, self.desk)),
         )

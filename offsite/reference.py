@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,17 +17,16 @@ from cases import reference_store as kept_in
 from cases.db import Tx
 from cases.reference_store import Import, ReferenceStore
 from connectors.core import Clock, Refused, Retry
-from connectors.reference import KINDS, Fetcher, Part, fetcher_of, pieces
-from connectors.table import Secret, Table, TableFaults
-from offsite.settings import Settings, secret
+from connectors.reference import Part, pieces
+from offsite.reference_sources import Configured
 from streams.identity import rfc3339
 from streams.limits import cst_day
 from streams.reference import take
 from streams.reference_fit import Fitted, fitted
 from streams.reference_merge import Conflict, Tables, canonical_text, keyed, rebased, shared, tables_of
-from streams.reference_model import Fault, Source, Taken, source_of
+from streams.reference_model import Fault, Source, Taken
 from streams.reference_rows import rows_of
-from streams.reference_versions import LIVE, Change, Kept, Stamp, fold, objections
+from streams.reference_versions import Change, Kept, Stamp, fold, objections
 from streams.registry import registry_hash, to_json
 from streams.registry_model import Registry
 from streams.registry_tables import RegistryFaults
@@ -36,7 +34,6 @@ from streams.registry_tables import RegistryFaults
 _log = logging.getLogger("offsite.reference")
 TRIES = 5
 """How often a registry is put that somebody else has changed in between."""
-Configured = tuple[Source, Fetcher | None]
 
 
 class ExportRefused(Refused):
@@ -75,50 +72,6 @@ def shown(fault: Fault) -> dict[str, str]:
     """Return a fault as people and programs read it."""
     told = {"place": fault.place, "column": fault.column, "reason": fault.reason, "detail": fault.detail}
     return told | {"remedy": fault.remedy}
-
-
-def sources_of(
-    tables: Sequence[Mapping[str, Any]], secrets: Secret = secret, sleep: Callable[[float], None] = time.sleep
-) -> dict[str, Configured]:
-    """Return the sources of the `[[reference]]` tables by name. Raises TableFaults with the faults of all of them."""
-    found: dict[str, Configured] = {}
-    faults: list[str] = []
-    ranks: dict[tuple[str, int], str] = {}
-    for number, values in enumerate(tables):
-        place, kind = f"reference[{number}]", values.get("kind")
-        if kind not in KINDS:
-            faults.append(f"{place}.kind: {kind!r} is no kind of source; known are {', '.join(KINDS)}")
-            continue
-        table = Table(values, place, secrets)
-        fetcher = fetcher_of(table, str(kind), sleep)
-        source = source_of(table, values)
-        if source.name in found:
-            table.fault("name", f"{source.name!r} is there twice; give each source a name of its own")
-        rank = source.table, source.precedence
-        if source.table != "facts" and ranks.setdefault(rank, source.name) != source.name:
-            table.fault("precedence", f"is that of {ranks[rank]}, which fills {source.table} too; one of them has to go first")
-        try:
-            table.done()
-        except TableFaults as error:
-            faults += error.faults
-        found[source.name] = source, fetcher
-    if faults:
-        raise TableFaults(faults)
-    return found
-
-
-def faults(settings: Settings, secrets: Secret = secret) -> list[str]:
-    """Return every fault of the `[[reference]]` tables; nothing is fetched."""
-    try:
-        sources_of(settings.reference, secrets)
-    except TableFaults as error:
-        return error.faults
-    return []
-
-
-def store_url(settings: Settings) -> str:
-    """Return where reference data is kept: beside the desk where that has a database of its own, else in the data directory."""
-    return settings.desk_database() if settings.desk_url else f"sqlite:///{(settings.data / kept_in.FILE).resolve()}"
 
 
 class Reference:
@@ -306,6 +259,3 @@ def _diff(change: Change) -> Iterator[dict[str, Any]]:
         }
     for row in change.ended:
         yield {"change": "ended", "key": "/".join(filter(None, row.key)), "before": dict(row.cells), "after": None}
-
-
-__all__ = ["LIVE", "Configured", "ExportRefused", "Reference", "Report", "faults", "shown", "sources_of", "store_url"]

@@ -14,7 +14,8 @@ from connectors.core import Refused, Retry
 from connectors.table import TableFaults
 from offsite import kafka_registry
 from offsite.data_dir import now, open_log
-from offsite.reference import Reference, sources_of, store_url
+from offsite.reference import Reference
+from offsite.reference_sources import sources_of, store_url
 from offsite.registered import load_current, put_current
 from offsite.settings import Settings, SettingsFaults
 from streams.records import registry_record

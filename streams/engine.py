@@ -26,7 +26,7 @@ from streams.codecs.rows import Envelope
 from streams.commit import Step
 from streams.costs import Costs
 from streams.cross_site import answer
-from streams.index import Facts, PointFacts, SeriesFacts
+from streams.facts import facts_of
 from streams.limit_index import LimitIndex
 from streams.model import Decoded, Event, Int64, Readings, Reject, SeriesKey
 from streams.pipeline import Batch, Outputs, advance
@@ -78,7 +78,9 @@ class Engine:
         if stored is not None:
             self.registry = registries.from_json(stored["text"])
         names = [SeriesKey(*key) for c in keys if isinstance(c.body, list) for key in c.body]
-        self.state = State(plan, self._facts(), keys=names, load_seen=load_seen, next_run=misc["next_run"], costs=costs)
+        self.state = State(
+            plan, facts_of(self.registry, plan), keys=names, load_seen=load_seen, next_run=misc["next_run"], costs=costs
+        )
         for chunk in restore:
             self.state.restore(chunk)
         self._decoder = Hj212Decoder(self._resolve, self.state.table)
@@ -94,30 +96,6 @@ class Engine:
         found = self.registry.resolve(mn, medium)
         return found or (mn, INFERRED_POINT[medium])
 
-    def _facts(self) -> Facts:
-        """Answer the index from the registry and the plan's ranges."""
-        nan = float("nan")
-
-        def point(site: str, name: str) -> PointFacts:
-            found = self.registry.point(site, name)
-            if found is None:
-                return PointFacts()
-            return PointFacts(found.medium, nan if found.base_o2 is None else found.base_o2, found.operator)
-
-        def series(site: str, name: str, factor: str) -> SeriesFacts:
-            low, high = self.plan.ranges.get(factor, (float("-inf"), float("inf")))
-            found = self.registry.factor(site, name, factor)
-            if found is None:
-                return SeriesFacts(low, high)
-            return SeriesFacts(
-                low if found.range_low is None else max(low, found.range_low),
-                high if found.range_high is None else min(high, found.range_high),
-                found.detection_limit or 0.0,
-                nan if found.interval_s is None else found.interval_s,
-            )
-
-        return Facts(point, series)
-
     def _limit_index(self) -> LimitIndex:
         standards = national()
         if self._infer:
@@ -128,7 +106,7 @@ class Engine:
     def _take_registry(self, text: str) -> None:
         """Let a new registry hold from this offset on; series, episodes and windows stay."""
         self.registry = registries.from_json(text)
-        self.state.refresh(self._facts())
+        self.state.refresh(facts_of(self.registry, self.plan))
         self._decoder.reset()
         self.limits = self._limit_index()
         self._registry_changed = True

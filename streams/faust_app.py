@@ -28,6 +28,22 @@ SLOWEST = 60.0
 CRASHED = 70
 """Exit code of a process whose sink failed (EX_SOFTWARE of sysexits.h)."""
 DAY_S = 86_400.0
+SETTINGS: dict[str, Any] = {
+    "autodiscover": False,
+    "web_enabled": False,
+    "topic_allow_declare": False,
+    "topic_disable_leader": True,
+    "consumer_auto_offset_reset": "earliest",
+    "consumer_max_fetch_size": 20 << 20,
+    "stream_wait_empty": False,
+    "broker_commit_interval": 1.0,
+    "broker_session_timeout": 10.0,
+    "broker_heartbeat_interval": 2.0,
+    "broker_request_timeout": 40.0,
+    "broker_max_poll_interval": DAY_S,  # a sink may wait for its database for as long as it takes
+    "stream_processing_timeout": DAY_S,
+}
+"""Faust's settings of every app."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,25 +92,7 @@ class _Transport(driver.Transport):
 
 def app_of(cluster: Cluster, sink: Sink, *, end: Callable[[int], None] = os._exit) -> faust.App:
     """Return the app of one sink; `end` ends the process at once when the sink fails."""
-    app = faust.App(
-        cluster.named(f"agents-{sink.name}"),
-        **cluster.faust(),
-        autodiscover=False,
-        web_enabled=False,
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        consumer_auto_offset_reset="earliest",
-        consumer_max_fetch_size=20 << 20,
-        stream_wait_empty=False,
-        stream_buffer_maxsize=sink.most,
-        broker_commit_interval=1.0,
-        broker_session_timeout=10.0,
-        broker_heartbeat_interval=2.0,
-        broker_request_timeout=40.0,
-        broker_max_poll_interval=DAY_S,  # a sink may wait for its database for as long as it takes
-        stream_processing_timeout=DAY_S,
-        producer_partitioner=None,
-    )
+    app = faust.App(cluster.named(f"agents-{sink.name}"), **cluster.faust(), **SETTINGS, stream_buffer_maxsize=sink.most)
     app.transport = _Transport([*app.conf.broker_consumer], app, loop=app.loop)
     topic = app.topic(*map(cluster.named, sink.topics), key_serializer="raw", value_serializer="raw")
     queue: asyncio.Queue[Any] = asyncio.Queue(sink.most)

@@ -24,6 +24,7 @@ from connectors.hj212.exchange import FAULTS
 from connectors.hj212.frame import split_buffer
 from connectors.hj212.scan import Reason
 from connectors.http import CONTENT_TYPES, ingest_app
+from console.api import conditions
 from console.app import ROUTERS
 from offsite.cli import VERBS, parse
 from offsite.config_check import CHOICES
@@ -128,14 +129,20 @@ def test_every_key_of_the_plan_is_in_the_guide() -> None:
     assert [name for name in (*plan["time"], *plan["cross_site"]) if f"`{name}`" not in part] == []
 
 
+def routes(app: Any) -> Iterator[Any]:
+    """Yield the routes of an app or router, and those of the routers within."""
+    for route in app.routes:
+        yield from routes(route.original_router) if hasattr(route, "original_router") else [route]
+
+
 def served() -> set[tuple[str, str]]:
     """Return (method, path) of every route that programs may call."""
     none: Any = None
-    apps = (ingest_app(none, none, decode=none, answers=none), *ROUTERS, Devices(none).router())
+    apps = (ingest_app(none, none, decode=none, answers=none), *ROUTERS, Devices(none).router(), conditions.router(none))
     found = {
         (method, route.path)
         for app in apps
-        for route in app.routes
+        for route in routes(app)
         for method in route.methods or ()
         if method not in {"HEAD", "OPTIONS"}
     }

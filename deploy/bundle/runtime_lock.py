@@ -2,8 +2,8 @@
 
     python deploy/bundle/runtime_lock.py requirements.lock > runtime.lock
 
-The lock enters, and the metadata of the packages installed beside this interpreter; the same lines leave, hashes and all, for
-`pip install --require-hashes`. Run it where the whole lock is installed: a requirement that is not installed is an error.
+The lock and the pyproject.toml beside it enter, and the metadata of the packages installed beside this interpreter; the same lines
+leave, hashes and all, for `pip install --require-hashes`. Run it where the whole lock is installed: what is not there is an error.
 Source: PEP 508 (markers), PEP 503 (names).
 """
 
@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import requires
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 
-ROOT = "offsite[distributed,mqtt]"
+EXTRAS = ("distributed", "mqtt")
+"""Extras of the product that a bundle and an image have."""
 
 
 def normal(name: str) -> str:
@@ -42,25 +45,30 @@ def entries(lock: str) -> Iterator[tuple[str, str]]:
             yield normal(found[1]), entry
 
 
-def closure(root: str) -> set[str]:
-    """Return the names of all that `root` requires here, itself left out. Raises PackageNotFoundError."""
+def roots(project: Mapping[str, Any]) -> list[Requirement]:
+    """Return what the product itself requires, by its pyproject.toml."""
+    texts = [*project["dependencies"], *(text for extra in EXTRAS for text in project["optional-dependencies"][extra])]
+    return [Requirement(text) for text in texts]
+
+
+def closure(wanted: Iterable[Requirement]) -> set[str]:
+    """Return the names of all that is required here, directly or not. Raises PackageNotFoundError."""
     found: set[tuple[str, str]] = set()
-    waiting = [Requirement(root)]
+    waiting = list(wanted)
     while waiting:
-        wanted = waiting.pop()
-        for extra in ("", *wanted.extras):
-            if (normal(wanted.name), extra) not in found:
-                found.add((normal(wanted.name), extra))
-                waiting += needed(wanted.name, extra)
-    return {name for name, _ in found} - {normal(Requirement(root).name)}
+        one = waiting.pop()
+        for extra in ("", *one.extras):
+            if (normal(one.name), extra) not in found:
+                found.add((normal(one.name), extra))
+                waiting += needed(one.name, extra)
+    return {name for name, _ in found}
 
 
 def needed(name: str, extra: str) -> Iterator[Requirement]:
     """Yield what a package requires here, with one of its extras or (empty) without."""
-    environment: Mapping[str, str] = {"extra": extra}
     for text in requires(name) or ():
         one = Requirement(text)
-        if one.marker is None or one.marker.evaluate(dict(environment)):
+        if one.marker is None or one.marker.evaluate({"extra": extra}):
             yield one
 
 
@@ -74,4 +82,6 @@ def part(lock: str, names: Iterable[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(part(Path(sys.argv[1]).read_text(encoding="utf-8"), closure(ROOT)))
+    lock = Path(sys.argv[1])
+    project = tomllib.loads((lock.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    sys.stdout.write(part(lock.read_text(encoding="utf-8"), closure(roots(project))))

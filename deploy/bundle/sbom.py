@@ -29,7 +29,9 @@ JARS = {
     "slf4j-api": "MIT",
 }
 """Jars that carry no word of their licence."""
-VENDORED = re.compile(r"^\| `(?P<file>[\w.-]+)` \| (?P<name>\S+) \| (?P<version>[\d.]+) \| (?P<licence>[\w.-]+) \|", re.MULTILINE)
+VENDORED = re.compile(
+    r"^\| `(?P<file>[\w.-]+)` \| (?P<name>\S+) (?P<version>[\d.]+) \| \S+ \| (?P<licence>[\w.-]+) ", re.MULTILINE
+)
 PLAIN = re.compile(r"[A-Za-z0-9.+ ()-]{2,80}")
 
 
@@ -132,7 +134,7 @@ def vendored(wheel: Path) -> Iterator[dict[str, Any]]:
                     data = archive.read(name.replace("VENDORED.md", one["file"]))
                     yield {
                         "type": "library",
-                        "bom-ref": purl,
+                        "bom-ref": f"{purl}#{one['file']}",
                         "name": one["name"],
                         "version": one["version"],
                         "purl": purl,

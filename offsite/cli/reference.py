@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace, settings: Settings) -> int:
-    from offsite.reference import faults
+    from offsite.reference_sources import faults
     from offsite.settings import SettingsFaults
 
     found = faults(settings)

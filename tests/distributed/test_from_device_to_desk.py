@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from confluent_kafka import Producer
@@ -15,6 +16,8 @@ from streams.codecs.hj212_encode import encode_frame
 from streams.identity import rfc3339
 from streams.registry_model import Bounds, Limit, Person, Point, Registry, Site
 from tests.distributed.product import Process, Product, ask, send_frames, until
+from tests.offsite.test_gap_repair import MN as DEVICE_MN
+from tests.offsite.test_gap_repair import Device
 from tests.real.kafka import Kafka
 from tests.real.postgres import Postgres
 
@@ -22,7 +25,7 @@ pytestmark = pytest.mark.servers
 MN = "88888880000001"
 REGISTRY = Registry(
     (Site("S1", "示范企业"), Site("S2", "邻居")),
-    (Point("S1", "DA001", "gas", mn=MN), Point("S2", "DA001", "gas", mn="88888880000002")),
+    (Point("S1", "DA001", "gas", mn=MN), Point("S2", "DA001", "gas", mn=DEVICE_MN)),
     limits=(Limit("S1", "DA001", "a21026", "hour", Bounds(None, 50.0), "mg/m3", "permit"),),
     people=(Person("li", "李值班", "operator"),),
 )
@@ -66,6 +69,18 @@ def test_from_a_frame_to_an_alert_on_the_desk(product: Product) -> None:
         lambda: [a for a in ask(desk, "/api/v1/alerts")["alerts"] if a["rule"] == "exceed-hour"], what="an alert on the desk"
     )
     assert found[0]["site"] == "S1"
+
+
+def test_a_command_from_the_desk_reaches_the_gateway_that_holds_the_device(product: Product) -> None:
+    port, desk = named(product, "gateway-1").told["ready"]["hj212"], named(product, "desk-1").told["desk"]
+    with closing(Device(port)) as device:
+        device.send("2011", int(time.time() * 1000) // 60_000 * 60_000)
+        until(lambda: device.acked, what="the device's acknowledgement")
+        begin = int(time.time() * 1000) // HOUR * HOUR - 2 * HOUR
+        span = {"BeginTime": begin, "EndTime": begin + HOUR}
+        outcome = ask(desk, f"/api/v1/devices/{DEVICE_MN}/commands/2061", span, person="li")
+    assert outcome == {"qn_rtn": 1, "exe_rtn": 1, "fault": None}
+    assert device.asked == [("2061", begin, begin + HOUR)]
 
 
 def test_letters_come_back_after_a_fix_and_nothing_behind_them_waits(product: Product) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.faults import simulate
 from tests.faults.broken import BUILDS
+from tests.faults.cluster.broken import BUILDS as CLUSTER_BUILDS
 
 pytestmark = pytest.mark.faults
 
@@ -33,6 +34,20 @@ def test_a_seed_is_the_same_run_each_time() -> None:
 @pytest.mark.parametrize("name", sorted(BUILDS))
 def test_a_broken_build_is_caught(name: str) -> None:
     caught = next((r for seed in range(WITHIN) if (r := simulate.one(seed, name)).broken), None)
+    assert caught is not None, f"{WITHIN} seeds did not notice {name}"
+
+
+def test_no_seed_of_the_cluster_breaks_a_promise() -> None:
+    reports = list(simulate.runs(range(SEEDS // 4), None, 2, "cluster"))
+    assert [(r.seed, r.broken) for r in reports if r.broken] == []
+    for name, least in (("outputs", 10), ("faults", 50), ("log", 100)):
+        mean = sum(getattr(r, name) for r in reports) / len(reports)
+        assert mean > least, f"{name}: {mean} a seed is too quiet a world to prove anything"
+
+
+@pytest.mark.parametrize("name", sorted(CLUSTER_BUILDS))
+def test_a_broken_tie_to_the_cluster_is_caught(name: str) -> None:
+    caught = next((r for seed in range(WITHIN) if (r := simulate.one(seed, name, "cluster")).broken), None)
     assert caught is not None, f"{WITHIN} seeds did not notice {name}"
 
 

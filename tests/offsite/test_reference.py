@@ -26,8 +26,9 @@ from connectors.reference import Part
 from connectors.sqlite_log import SqliteLog
 from connectors.table import TableFaults
 from offsite.cli import reference as verb
-from offsite.reference import ExportRefused, Reference, faults, sources_of
+from offsite.reference import ExportRefused, Reference
 from offsite.reference_open import open_reference
+from offsite.reference_sources import faults, sources_of
 from offsite.reference_work import ReferenceWork, due
 from offsite.registered import load_current, merged, put_current
 from offsite.settings import load_settings
@@ -256,6 +257,33 @@ def test_registry_files_that_replace_the_registry_get_the_sources_again(city: Ci
     put_current(city.data, REGISTRY)  # as a start with --registry does
     city.told("pull", "permits")
     assert city.limits() == imported
+
+
+def test_registry_files_are_taken_with_what_the_sources_say(city: City) -> None:
+    city.told("pull", "permits")
+    imported = city.limits()
+    files = merged(REGISTRY, Registry((Site("S3"),)))
+    with open_reference(city.settings) as reference:
+        put_current(city.data, reference.over(files))
+        assert city.limits() == imported
+        assert not reference.settle()
+        put_current(city.data, reference.over(REGISTRY))  # the files no longer know it
+    assert load_current(city.data).site("S3") is None
+    city.told("pull", "permits")
+    assert load_current(city.data).site("S3") is None
+
+
+def test_what_no_longer_fits_the_registry_is_left_out_and_said(city: City, caplog: pytest.LogCaptureFixture) -> None:
+    city.told("pull", "permits")
+    files = Registry(REGISTRY.sites, REGISTRY.points[:1], limits=REGISTRY.limits)
+    with open_reference(city.settings) as reference:
+        put_current(city.data, reference.over(files))
+    assert "permits-20260301.xlsx:6 is left out of the registry: point: S2/DA001 is not in points" in caplog.text
+    assert [row["reason"] for row in city.json("show", "--site", "S2")[0]["left_out"]] == ["point: S2/DA001 is not in points"]
+    assert set(city.limits()) == {("S1", "a21026"), ("S1", "a21002")}
+    with open_reference(city.settings) as reference:
+        put_current(city.data, reference.over(REGISTRY))
+    assert set(city.limits()) == {("S1", "a21026"), ("S1", "a21002"), ("S2", "a34013")}
 
 
 class Stop(BaseException):
