@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from connectors.core import ConnectorError, Lost, Record, Refused, Retry
+from connectors.core import JSON, ConnectorError, Lost, Record, Refused, Retry
 
 PLAINTEXT = "PLAINTEXT"
 CONTENT_TYPE = "content-type"
@@ -159,21 +159,26 @@ def record_of(message: Any, cluster: Cluster) -> Record:
 
     A key that is no UTF-8 becomes an empty one, which the gate refuses.
     """
-    headers = dict(message.headers() or ())
-    kind = headers.get(CONTENT_TYPE) or b"application/json"
+    kind, told = JSON, None
+    for name, value in message.headers() or ():
+        if name == CONTENT_TYPE and value:
+            kind = value.decode("latin-1")
+        elif name == ARRIVED:
+            told = value
+    stamp = message.timestamp()[1]
     return Record(
         cluster.bare(message.topic()),
         _text(message.key() or b""),
-        _arrived(message.timestamp()[1], headers.get(ARRIVED)),
-        kind.decode("latin-1"),
+        _arrived(stamp, told) if told else stamp,
+        kind,
         message.value() or b"",
         message.offset(),
         message.partition(),
     )
 
 
-def _arrived(stamp: int, told: bytes | None) -> int:
-    return min(stamp, int(told)) if told and len(told) < 16 and told.isdigit() else stamp
+def _arrived(stamp: int, told: bytes) -> int:
+    return min(stamp, int(told)) if len(told) < 16 and told.isdigit() else stamp
 
 
 def _text(key: bytes) -> str:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from connectors.core import ConnectorError, Lost, Refused, Retry
-from connectors.kafka import Cluster, reach
+from connectors.kafka import Cluster, reach, translate
 
 Place = tuple[str, int]
 """Topic and partition."""
@@ -169,7 +169,7 @@ def lag(admin: Admin, group: str, topics: Iterable[str]) -> list[Lag]:
     committed = {place: at for place, at in admin.committed(group).items() if place[0] in chosen}
     ends, starts = admin.offsets(list(committed)), admin.offsets(list(committed), EARLIEST)
     unread = {place: max(at, starts[place]) for place, at in committed.items() if at < ends[place]}
-    oldest = _oldest(admin.cluster, unread, ends)
+    oldest = _oldest(admin.cluster, unread)
     return [
         Lag(
             group,
@@ -184,30 +184,44 @@ def lag(admin: Admin, group: str, topics: Iterable[str]) -> list[Lag]:
     ]
 
 
-def _oldest(cluster: Cluster, unread: Mapping[Place, int], ends: Mapping[Place, int]) -> dict[Place, int]:
-    """Return the log time of the first record at or after each offset, without places that hold only marks of transactions."""
-    from kafka import KafkaConsumer, TopicPartition
+def _oldest(cluster: Cluster, unread: Mapping[Place, int]) -> dict[Place, int]:
+    """Return the log time of the first committed record at or after each offset, without places that hold no such record.
+
+    Read by librdkafka: it unpacks whatever producers may have packed with.
+    """
+    from confluent_kafka import Consumer, KafkaError, TopicPartition
 
     found: dict[Place, int] = {}
-    left = {TopicPartition(cluster.named(topic), number): (topic, number) for topic, number in unread}
-    if not left:
+    if not unread:
         return found
-    with _translated("reading the oldest unread records"):
-        consumer = KafkaConsumer(**cluster.kafka_python(), enable_auto_commit=False, auto_offset_reset="earliest")
-        try:
-            consumer.assign(list(left))
-            for place, name in left.items():
-                consumer.seek(place, unread[name])
-            deadline = time.monotonic() + PATIENCE_S
-            while left and time.monotonic() < deadline:
-                for place, records in consumer.poll(timeout_ms=200, max_records=1).items():
-                    found[left[place]] = records[0].timestamp
-                left = {p: name for p, name in left.items() if name not in found and consumer.position(p) < ends[name]}
-                consumer.pause(*(set(consumer.assignment()) - set(left)))
-        finally:
-            consumer.close()
+    consumer = Consumer(
+        cluster.librdkafka(
+            group_id=cluster.named("lag"),
+            enable_auto_commit=False,
+            enable_partition_eof=True,
+            isolation_level="read_committed",
+            fetch_message_max_bytes=1 << 16,
+        )
+    )
+    try:
+        consumer.assign([TopicPartition(cluster.named(topic), number, at) for (topic, number), at in unread.items()])
+        left, deadline = set(unread), time.monotonic() + PATIENCE_S
+        while left and time.monotonic() < deadline:
+            for message in consumer.consume(100, 0.2):
+                place, told = (cluster.bare(str(message.topic())), int(message.partition() or 0)), message.error()
+                if told is None:
+                    found.setdefault(place, message.timestamp()[1])
+                elif told.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - the client's public name of that code
+                    if not isinstance(failure := translate(told, "reading the oldest unread records"), Retry):
+                        raise failure
+                    continue
+                if place in left:
+                    left.discard(place)
+                    consumer.pause([TopicPartition(cluster.named(place[0]), place[1])])
+    finally:
+        consumer.close()
     if left:
-        raise Retry(f"Kafka gave no record of {', '.join(f'{t}-{n}' for t, n in left.values())} in {PATIENCE_S:g} s; try again")
+        raise Retry(f"Kafka gave no record of {', '.join(f'{t}-{n}' for t, n in sorted(left))} in {PATIENCE_S:g} s; try again")
     return found
 
 

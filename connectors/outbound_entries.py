@@ -28,7 +28,8 @@ Row = dict[str, Any]
 class Entry:
     """What an output is to send: its kind (alert, lead, case-event, or a frame's topic), and the key whose order is kept.
 
-    `seq` grows for each (kind, key); None: entries of equal content are the same entry. `at` is ms UTC.
+    `seq` grows for each kind and `series`; None: entries of equal content are the same entry. `at` is ms UTC. `series` is left out
+    where it is the key.
     """
 
     kind: str
@@ -37,6 +38,12 @@ class Entry:
     content_type: str
     body: bytes
     at: int
+    series: str = ""
+
+    @property
+    def counted(self) -> str:
+        """Return the name of what `seq` grows for, within the kind."""
+        return f"{self.key} {self.series}" if self.series and self.series != self.key else self.key
 
     @property
     def ident(self) -> str:
@@ -109,7 +116,7 @@ def until(conn: sa.Connection, target: str, times: Mapping[str, int]) -> None:
 
 def unknown(conn: sa.Connection, target: str, entries: Sequence[Entry]) -> list[Entry]:
     """Return the entries that were never put before, each once."""
-    wanted = sorted({entry.key for entry in entries})
+    wanted = sorted({entry.counted for entry in entries})
     seqs: dict[tuple[str, str], int] = {}
     for start in range(0, len(wanted), CHUNK):
         part = (marks.c.target == target, marks.c.key.in_(wanted[start : start + CHUNK]))
@@ -124,8 +131,8 @@ def unknown(conn: sa.Connection, target: str, entries: Sequence[Entry]) -> list[
             fresh = _name(entry) not in known
             known.add(_name(entry))
         else:
-            fresh = entry.seq > seqs.get((entry.kind, entry.key), -1)
-            seqs[entry.kind, entry.key] = max(entry.seq, seqs.get((entry.kind, entry.key), -1))
+            fresh = entry.seq > seqs.get((entry.kind, entry.counted), -1)
+            seqs[entry.kind, entry.counted] = max(entry.seq, seqs.get((entry.kind, entry.counted), -1))
         if fresh:
             new.append(entry)
     return new
@@ -141,8 +148,8 @@ def _same(target: str, entry: Entry) -> sa.Select[Any]:
 
 
 def mark(conn: sa.Connection, target: str, new: Sequence[Entry]) -> None:
-    """Remember the last sequence of each kind and key."""
-    last: dict[tuple[str, str], int] = {(e.kind, e.key): e.seq for e in new if e.seq is not None}
+    """Remember the last sequence of each kind and series."""
+    last: dict[tuple[str, str], int] = {(e.kind, e.counted): e.seq for e in new if e.seq is not None}
     upsert(conn, marks, [{"target": target, "kind": kind, "key": key, "seq": seq} for (kind, key), seq in last.items()])
 
 

@@ -110,7 +110,7 @@ class Worker:
         due = [key for key in await self._ask(self._queue.due, self._name, now) if key not in self._busy]
         due.sort(key=lambda key: self._served.get(key, 0))
         live = None if self._output.live_ms is None else now - self._output.live_ms
-        ahead = AHEAD if live is None else self._output.batch  # what comes meanwhile is to go first
+        ahead = max(AHEAD, self._output.batch) if live is None else self._output.batch  # what comes meanwhile is to go first
         found = await self._ask(self._queue.next, self._name, due[:room], ahead, live)
         for key, items in found.items():
             self._served[key] = now

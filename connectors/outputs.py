@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib
 import ssl
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -77,8 +78,11 @@ class Output(Protocol):
     live_ms: int | None
     """What was put within so many ms goes before what is older; None: strictly in order."""
 
-    def wants(self, kind: str, key: str, body: bytes) -> str | None:
-        """Return the key under which this entry is to be kept in order, None if it is not for this target."""
+    def wants(self, kind: str, key: str, body: bytes) -> str | tuple[str, ...] | None:
+        """Return the key under which this entry is to be kept in order, None if it is not for this target.
+
+        Several keys: an entry of its own is queued for each.
+        """
 
     async def deliver(self, items: Sequence[Item]) -> Delivery:
         """Make one attempt for some items of one key, in order."""
@@ -87,25 +91,41 @@ class Output(Protocol):
         """Let go of connections."""
 
 
-def from_table(values: Mapping[str, Any], place: str, secret: Secret, clock: Clock) -> Output:
-    """Make the output that a table describes. Raises TableFaults with every fault of it."""
+class Kind(NamedTuple):
+    """A kind of output: the defaults of what all can be told, and what makes one of its table."""
+
+    defaults: Common
+    make: Callable[[Table, Common, Secret, Clock], Output]
+
+
+NO_MORE: Mapping[str, Kind] = MappingProxyType({})
+
+
+def from_table(values: Mapping[str, Any], place: str, secret: Secret, clock: Clock, more: Mapping[str, Kind] = NO_MORE) -> Output:
+    """Make the output that a table describes; `more` are kinds beside the catalogue. Raises TableFaults with every fault of it."""
     kind = values.get("kind")
-    if not isinstance(kind, str) or kind not in CATALOGUE:
-        raise TableFaults([f"{place}.kind: {kind!r} is no kind of output; known are {', '.join(CATALOGUE)}"])
-    module = importlib.import_module(CATALOGUE[kind])
+    if not isinstance(kind, str) or kind not in {*CATALOGUE, *more}:
+        raise TableFaults([f"{place}.kind: {kind!r} is no kind of output; known are {', '.join([*CATALOGUE, *more])}"])
     table = Table(values, place, secret)
-    output: Output = module.from_table(table, _common(table, values.get("name"), module.DEFAULTS), secret, clock)
-    return output
+    defaults, make = more[kind] if kind in more else _of_catalogue(kind)
+    return make(table, _common(table, values.get("name"), defaults), secret, clock)
 
 
-def from_tables(tables: Sequence[Mapping[str, Any]], secret: Secret, clock: Clock) -> list[Output]:
+def _of_catalogue(kind: str) -> Kind:
+    module = importlib.import_module(CATALOGUE[kind])
+    return Kind(module.DEFAULTS, module.from_table)
+
+
+def from_tables(
+    tables: Sequence[Mapping[str, Any]], secret: Secret, clock: Clock, more: Mapping[str, Kind] = NO_MORE
+) -> list[Output]:
     """Make all outputs. Raises TableFaults naming every fault of all tables, two of one name among them."""
     faults: list[str] = []
     made: list[Output] = []
     names = [table.get("name") for table in tables]
     for at, table in enumerate(tables):
         try:
-            made.append(from_table(table, f"outputs[{at}]", secret, clock))
+            made.append(from_table(table, f"outputs[{at}]", secret, clock, more))
         except TableFaults as found:
             faults += found.faults
         if names[at] in names[:at]:

@@ -54,7 +54,7 @@ class Departments:
         self._views = Views(self._database, views, registry, history)
         self._store = ReferenceStore(store_url(settings), clock=clock) if sources else None
         self._reference = Reference(sources, self._store, clock, registry, put) if self._store else None
-        self._work = ReferenceWork(self._reference, desk, clock) if self._reference else None
+        self._work = ReferenceWork(settings, self._reference, desk, clock, (registry, put)) if self._reference else None
 
     def routes(self, ingest: Ingest) -> Sequence[BaseRoute]:
         """Return what is served on the ingest port: views, and the way in of pushed exports."""

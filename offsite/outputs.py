@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 
 from cases.db import Row
+from cases.mail_words import Card
 from cases.store import Desk
 from connectors.core import HJ212, JSON, Clock, Record, Retry
 from connectors.hj212 import sm4
@@ -26,9 +27,10 @@ from connectors.hj212.relay import FRAME, HELD_FRAME, REDRIVEN_FRAME
 from connectors.outbound import Queue
 from connectors.outbound_entries import Entry
 from connectors.outbound_worker import Worker
-from connectors.outputs import Output, from_tables
+from connectors.outputs import Kind, Output, from_tables
 from connectors.sqlite_log import SqliteLog
 from connectors.table import TableFaults
+from offsite import mail
 from offsite.patience import patiently
 from offsite.settings import Settings, SettingsFaults, secret
 from streams.records import HELD, REDRIVEN
@@ -70,23 +72,28 @@ def queue_url(settings: Settings) -> str:
     return settings.desk_database() if settings.desk_url else f"sqlite:///{(settings.data / FILE).resolve()}"
 
 
+def made(settings: Settings, clock: Clock, card: Card = mail.no_card) -> list[Output]:
+    """Make the outputs of the settings; `card` gives a site's names and district to letters. Raises SettingsFaults with every fault."""
+    try:
+        return from_tables(settings.outputs, secret, clock, {"mail": Kind(mail.DEFAULTS, partial(mail.from_table, card))})
+    except TableFaults as found:
+        raise SettingsFaults(found.faults) from found
+
+
 def faults(settings: Settings) -> list[str]:
     """Return every fault of the outputs' tables; nothing is started."""
     try:
-        from_tables(settings.outputs, secret, lambda: 0)
-    except TableFaults as found:
-        return found.faults
+        made(settings, lambda: 0)
+    except SettingsFaults as found:
+        return list(found.faults)
     return []
 
 
 class Outputs:
     """All outputs of the settings and their queue. Raises SettingsFaults naming every fault, Retry or Lost of the database."""
 
-    def __init__(self, settings: Settings, clock: Clock, *, owner: str, chance: Random) -> None:
-        try:
-            self.outputs = from_tables(settings.outputs, secret, clock)
-        except TableFaults as found:
-            raise SettingsFaults(found.faults) from found
+    def __init__(self, settings: Settings, clock: Clock, *, owner: str, chance: Random, card: Card = mail.no_card) -> None:
+        self.outputs = made(settings, clock, card)
         self.queue = Queue(queue_url(settings))
         self._clock = clock
         self._keys = {mn: secret(reference) for mn, reference in settings.sm4_keys.items()}
@@ -193,8 +200,13 @@ class Outputs:
 
     @staticmethod
     def _wanted(output: Output, entries: Iterable[Entry]) -> list[Entry]:
-        found = ((entry, output.wants(entry.kind, entry.key, entry.body)) for entry in entries)
-        return [replace(entry, key=key) for entry, key in found if key is not None]
+        """Return what an output wants, each under its keys; the sequence of what is judged or done grows by site, whatever the key."""
+        found: list[Entry] = []
+        for entry in entries:
+            keys = output.wants(entry.kind, entry.key, entry.body) or ()
+            series = entry.key if output.takes == "events" else ""
+            found += [replace(entry, key=key, series=series) for key in ((keys,) if isinstance(keys, str) else keys)]
+        return found
 
     def sources(self, store: StateStore, log: SqliteLog, desk: Desk) -> list[Source]:
         """Return the sources of the product on one machine."""

@@ -169,7 +169,7 @@ class Engine:
         decoded = self._decode(records, first)
         rejects += decoded.rejects
         judged.events += decoded.events
-        if control is not None and not isinstance(control.get("kind"), str):
+        if control == {}:
             rejects.append(
                 Reject("bad_context", "no JSON object with a kind; see the contract of context", b"", first + len(records), 0)
             )

@@ -23,8 +23,8 @@ from connectors.core import Retry
 from connectors.kafka import Cluster
 
 _log = logging.getLogger("offsite")
-SLOWEST = 60.0
-"""Seconds between two tries at most."""
+SLOWEST = 5.0
+"""Seconds between two tries at most: an operator waits no longer once the database is back."""
 CRASHED = 70
 """Exit code of a process whose sink failed (EX_SOFTWARE of sysexits.h)."""
 DAY_S = 86_400.0
@@ -90,6 +90,11 @@ class _Transport(driver.Transport):
     Consumer = _Consumer
 
 
+class _App(faust.App):
+    def _create_directories(self) -> None:
+        """Make none: there are no tables, and the folder that a process was started in may be read-only."""
+
+
 def app_of(cluster: Cluster, sink: Sink, *, end: Callable[[int], None] = os._exit) -> faust.App:
     """Return the app of one sink; `end` ends the process at once when the sink fails."""
     app = faust.App(cluster.named(f"agents-{sink.name}"), **cluster.faust(), **SETTINGS, stream_buffer_maxsize=sink.most)
@@ -137,7 +142,7 @@ async def _batch(queue: asyncio.Queue[Any], most: int) -> list[Any]:
 
 
 async def _patiently(sink: Sink, messages: Sequence[Message]) -> None:
-    """Call the sink until it has taken the messages; wait longer each time, at most a minute."""
+    """Call the sink until it has taken the messages; wait longer each time, at most `SLOWEST`."""
     wait = 0.0
     while True:
         try:

@@ -19,7 +19,7 @@ from streams.engine import Engine
 from streams.gate import Gate
 from streams.merge import Merge
 from streams.plan.load import Plan
-from streams.records import control_of, is_answer
+from streams.records import CONTEXT, control_of, is_answer
 from streams.state import Chunk
 from streams.topics import INPUTS
 
@@ -48,7 +48,9 @@ class Partition:
         self._ids, self._partitions, self._clock, self._seconds = ids, partitions, clock, seconds
         self._seen = found.seen
         gate = Gate(number, partitions, infer)
-        self.engine = Engine(plan, infer=infer, gate=gate, asks=True, restore=found.chunks, load_seen=found.load_seen, costs=costs)
+        self.engine = Engine(
+            plan, infer=infer, gate=gate, asks=True, restore=found.chunks, load_seen=found.load_seen, costs=costs
+        )
         start, tick = (found.position.offsets(), found.position.tick) if found.position else ({}, 0)
         self.merge = Merge({topic: start.get(topic, 0) for topic in INPUTS}, tick)
         self.halving = halving or Halving()
@@ -57,7 +59,7 @@ class Partition:
 
     def put(self, record: Record) -> None:
         """Take one consumed record in."""
-        if is_answer(record) and control_of(record.body).get("tick") == self.engine.state.tick:
+        if record.topic == CONTEXT and is_answer(record) and control_of(record.body).get("tick") == self.engine.state.tick:
             self._answer = record
         self.merge.put((record,))
 

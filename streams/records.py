@@ -20,6 +20,13 @@ REFUSED_ROWS = JSON + ";refused"
 OF_TOPIC = ";topic="
 """What the content type of a held batch ends with: the topic it was meant for."""
 ANSWER = "cross_site"
+CONTROLS: Mapping[str, Mapping[str, type]] = {
+    "tick": {"now": int},
+    "registry": {"text": str},
+    "plan": {"hash": str},
+    ANSWER: {"tick": int, "excused": list},
+}
+"""Kind of a control record → the fields without which it says nothing, and their JSON types."""
 CONTEXT, EVENTS, HELD, DEAD = "context", "video-events", "held", "dead-letters"
 
 
@@ -44,12 +51,15 @@ def segments(records: list[Record]) -> Iterator[tuple[int, dict[str, Any] | None
 
 
 def control_of(body: bytes) -> dict[str, Any]:
-    """Return what a record of `context` says, empty if it is illegible."""
+    """Return what a record of `context` says, empty if it is illegible or a field that counts is of another type."""
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict) or not isinstance(found.get("kind"), str):
+        return {}
+    wanted = CONTROLS.get(found["kind"], {})
+    return found if all(type(found.get(name)) is kind for name, kind in wanted.items()) else {}
 
 
 def tick_record(now: int, ends: Mapping[str, int] | None = None) -> Record:

@@ -76,17 +76,12 @@ def _queue(settings: Settings) -> Iterator[Queue]:
 
 
 def _list(args: argparse.Namespace, settings: Settings) -> int:
-    from connectors.outputs import HOUR, from_tables
-    from connectors.table import TableFaults
+    from connectors.outputs import HOUR
     from offsite.data_dir import now
-    from offsite.settings import SettingsFaults, secret
+    from offsite.outputs import made
 
-    try:
-        made = from_tables(settings.outputs, secret, now)
-    except TableFaults as found:
-        raise SettingsFaults(found.faults) from found
     rows = []
-    for table, output in zip(settings.outputs, made, strict=True):
+    for table, output in zip(settings.outputs, made(settings, now), strict=True):
         common = output.common
         facts = {name: getattr(common, name) for name in ("name", "start", "bound", "when_full")}
         rows.append(facts | {"kind": table["kind"], "takes": output.takes, "expire_hours": common.expire / HOUR})

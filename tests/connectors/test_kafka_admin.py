@@ -99,6 +99,24 @@ def test_lag_tells_the_oldest_unread_record_and_ignores_marks_of_transactions(ad
     assert lag(admin, "nobody", ["alerts"]) == []
 
 
+def test_lag_reads_what_is_packed_and_passes_over_what_was_aborted(admin: Admin) -> None:
+    admin.create("alerts", 2, 1, {})
+    name = admin.cluster.named("alerts")
+    producer = Producer(admin.cluster.librdkafka(transactional_id=secrets.token_hex(4), compression_type="lz4", linger_ms=100))
+    producer.init_transactions(30)
+    for partitions, end in (((1,), producer.abort_transaction), ((0,), producer.commit_transaction)):
+        producer.begin_transaction()
+        for partition in partitions:
+            for at in (1000, 2000, 3000):
+                producer.produce(name, b"v" * 500, partition=partition, timestamp=at)
+        assert producer.flush(20) == 0
+        end(30)
+    commit(admin, "agents", "alerts", p0=1, p1=0)
+    packed, aborted = lag(admin, "agents", ["alerts"])
+    assert (packed.lag, packed.oldest) == (packed.end - 1, 2000)
+    assert (aborted.end > 0, aborted.lag, aborted.oldest) == (True, 0, None)
+
+
 def test_records_deleted_before_they_were_read_are_counted(admin: Admin) -> None:
     from kafka import TopicPartition as Place
 

@@ -122,7 +122,7 @@ def test_the_records_that_the_product_writes_itself_fit() -> None:
     for record in (*made, answer_record(1, {("S1", "P"): "网络"})):
         assert faults("context", json.loads(record.body)) == []
     assert faults("registry", json.loads(registries.to_json(registry))) == []
-    assert faults("site-summary", Summary(1, {"": 2}, {("S1", "P"): ""}).to_json(0)) == []
+    assert faults("site-summary", Summary(1, {"": 2}, {("S1", "P"): ""}).to_json(0, {"readings.received": 1})) == []
     letter = DeadLetter("S1", b"\xff", "text/html", "bad_content_type", "…", "context", -1, -1, -1, 0)
     assert faults("dead-letter", letter.to_message()[1]) == []
     assert faults("context", {"kind": "tick"}) != []

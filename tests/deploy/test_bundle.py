@@ -112,6 +112,7 @@ def install(bundle: Path, tmp_path: Path) -> Callable[[], subprocess.CompletedPr
     return run
 
 
+@pytest.mark.servers  # a virtual environment takes seconds
 def test_a_bundle_installs_without_a_network_and_runs(install: Any, tmp_path: Path) -> None:
     done = install()
     assert (done.returncode, done.stderr) == (0, "")
@@ -131,6 +132,7 @@ def test_a_changed_file_is_not_installed(install: Any, bundle: Path, tmp_path: P
     assert not (tmp_path / "installed").exists()
 
 
+@pytest.mark.servers  # a virtual environment takes seconds
 def test_a_wheel_that_the_lock_does_not_know_is_refused_by_pip(install: Any, bundle: Path) -> None:
     lock = bundle / "install.lock"
     lock.write_text(re.sub(r"(needed.*sha256:)\w+", rf"\g<1>{'0' * 64}", lock.read_text()))

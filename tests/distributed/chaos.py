@@ -147,11 +147,11 @@ class World:
             self.desk_url = self.postgres.url()
             self.product = opening.enter_context(Product(self.folder / "product", self.cluster, self.desk_url, influx))
             self._prepare()
-            self._start()
             self._looker = Consumer(
-                self.cluster.librdkafka(group_id=self.cluster.named(GROUP), enable_auto_commit=False, log_level=0)
+                self.cluster.librdkafka(group_id=self.cluster.named(GROUP), enable_auto_commit=False) | {"log_level": 0}
             )
             opening.callback(self._looker.close)
+            self._start(opening)
             self._open = opening.pop_all()
         return self
 
@@ -168,7 +168,7 @@ class World:
             done = self.product.command(*words)
             assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
 
-    def _start(self) -> None:
+    def _start(self, opening: ExitStack) -> None:
         self.gateway: Process = self.product.process("gateway", "g1")
         self.agents: Supervised = self.product.process("agents", "a1", kind=Supervised)
         self.keeper.do(self.gateway.launch)
@@ -177,6 +177,7 @@ class World:
             self.join(name)
         port = self.gateway.ready()["ready"]["hj212"]
         self.load = Load(self.cluster, port, partitions=PARTITIONS, devices=DEVICES, producers=PRODUCERS, speed=self._speed)
+        opening.callback(self.load.close)
         self.load.begin()
         until(lambda: self._reached(dict.fromkeys(self.places(), 1)), 90, "judging of every partition")
 
@@ -239,9 +240,11 @@ class World:
     ) -> None:
         since = time.monotonic()
         stop()
-        meanwhile()
-        time.sleep(max(0.0, since + seconds - time.monotonic()))
-        start()
+        try:
+            meanwhile()
+            time.sleep(max(0.0, since + seconds - time.monotonic()))
+        finally:
+            start()
         self.recovery[what].append(self._agents_caught_up())
 
     def plant_letters(self) -> None:

@@ -158,7 +158,7 @@ class Logger:
             self._send(qn_from_ms(qn))
 
     def _again(self) -> None:
-        for qn, each in self.waiting.items():
+        for qn, each in list(self.waiting.items()):
             if time.monotonic() - each.sent > PATIENCE:
                 self._sent.resent += 1
                 self._send(qn)
@@ -199,7 +199,8 @@ class Author:
         self._step = round(speed * 1000)
         self._rng = Random(1000 + number)
         self._signal = Signal(number, self._rng, start)
-        self._producer = Producer(cluster.librdkafka(acks="all", enable_idempotence=True, partitioner="murmur2", linger_ms=5))
+        given = cluster.librdkafka(acks="all", enable_idempotence=True, partitioner="murmur2", linger_ms=5)
+        self._producer = Producer(given | {"log_level": 0})
         self.under_way = 0
 
     async def run(self, stopped: Callable[[], bool]) -> None:
@@ -258,7 +259,7 @@ class Load:
         self.authors = [Author(n, cluster, partitions, self.sent, **at) for n in range(producers)]
         self._stop = threading.Event()
         self._failed: list[BaseException] = []
-        self._thread = threading.Thread(target=self._run, name="load")
+        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
 
     def begin(self) -> None:
         """Start sending."""
@@ -275,6 +276,15 @@ class Load:
         if self._failed:
             raise self._failed[0]
         return self.sent
+
+    def close(self) -> None:
+        """Give up what is not acknowledged."""
+        self._stop.set()
+        for logger in self.loggers:
+            logger.waiting.clear()
+        for author in self.authors:
+            author.under_way = 0
+        self._thread.join(10)
 
     def _run(self) -> None:
         async def everybody() -> None:

@@ -7,6 +7,7 @@ import asyncio
 import csv
 import io
 import json
+import os
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -27,12 +28,13 @@ from connectors.sqlite_log import SqliteLog
 from connectors.table import TableFaults
 from offsite.cli import reference as verb
 from offsite.reference import ExportRefused, Reference
+from offsite.reference_child import Order, Outcome, carry_out, elsewhere
 from offsite.reference_open import open_reference
 from offsite.reference_sources import faults, sources_of
 from offsite.reference_work import ReferenceWork, due
 from offsite.registered import load_current, merged, put_current
-from offsite.settings import load_settings
-from streams.registry import registry_hash
+from offsite.settings import Settings, load_settings
+from streams.registry import registry_hash, to_json
 from streams.registry_model import Bounds, Limit, Point, Registry, Site
 from tests.cases.made import T0, Hand, ready
 from tests.conftest import ROOT
@@ -352,7 +354,7 @@ def test_a_row_that_the_registrys_own_checks_refuse_is_a_fault_and_the_rest_is_t
 
 def work(city: City, reference: Reference, clock: Hand) -> tuple[ReferenceWork, Desk]:
     desk = ready(city.folder, clock)
-    return ReferenceWork(reference, desk, clock), desk
+    return ReferenceWork(city.settings, reference, desk, clock, (reference._current, reference._put), carry_out), desk
 
 
 def test_a_department_pushes_whole_exports(city: City) -> None:
@@ -421,6 +423,52 @@ def test_a_running_process_fetches_what_is_due_and_outlives_what_fails(city: Cit
             assert own.card("S1")["facts"][0]["result"] == "超标排放"
             with pytest.raises(Refused, match="knows no person"):
                 own.pull("penalties", "nobody", may_end=False)
+
+
+def test_a_change_while_the_child_computes_is_taken_into_the_base(city: City) -> None:
+    orders: list[Order] = []
+
+    def carried(settings: Settings, text: str, now: int, order: Order) -> Outcome:
+        orders.append(order)
+        outcome = carry_out(settings, text, now, order)
+        if len(orders) == 1:
+            changed(city.data, lambda registry: merged(registry, Registry((Site("S9"),))))
+        return outcome
+
+    with open_reference(city.settings) as reference, ready(city.folder, Hand()) as desk:
+        own = ReferenceWork(city.settings, reference, desk, Hand(), (reference._current, reference._put), carried)
+        assert own.pull("permits", "admin", may_end=False)["new"] == 3
+    assert orders[1:] == [Order()]
+    assert load_current(city.data).site("S9") is not None
+    assert city.limits()["S2", "a34013"][0][0] == 10.0
+
+
+def test_the_errors_of_a_child_are_those_of_the_import(city: City) -> None:
+    text = to_json(REGISTRY)
+    told = carry_out(
+        city.settings, text, T0, Order("inspections", "x", Part("push", CSV, b"site,date,no,result\nS7,2026-03-01,7,ok\n"))
+    )
+    with pytest.raises(ExportRefused) as refused:
+        told.check()
+    assert refused.value.rows[0]["reason"] == "no_site"
+    with pytest.raises(Refused, match="there is no source"):
+        carry_out(city.settings, text, T0, Order("nothing", "x")).check()
+
+    def killed(settings: Settings, *_: Any) -> Outcome:
+        return elsewhere(Dies(settings), text, T0, Order("permits", "x"))  # type: ignore[arg-type]
+
+    with pytest.raises(Retry, match="the process of the import was ended"):
+        killed(city.settings)
+
+
+class Dies:
+    """Settings whose child ends before it can read them."""
+
+    def __init__(self, settings: object) -> None:
+        self.settings = settings
+
+    def __reduce__(self) -> Any:
+        return os._exit, (9,)
 
 
 def test_a_source_that_is_pushed_is_not_fetched(city: City) -> None:

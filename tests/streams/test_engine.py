@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +22,7 @@ from streams.commit import run_step
 from streams.engine import Engine
 from streams.identity import rfc3339
 from streams.plan.load import HOUR, MINUTE
-from streams.records import BAD_CHUNK, DEAD, EVENTS, HELD, REDRIVEN, REFUSED_ROWS, registry_record, tick_record
+from streams.records import BAD_CHUNK, CONTEXT, DEAD, EVENTS, HELD, REDRIVEN, REFUSED_ROWS, registry_record, tick_record
 from streams.state import State
 from streams.store import StateStore
 from tests.streams.driven import PLAN, T0, Product, batch_of, clock, outlet, own_hour, rt, together
@@ -356,3 +357,14 @@ def test_the_registry_of_the_log_is_restored(infer: bool) -> None:
 
 def orjson_chunks(step):
     return [c._replace(body=orjson.loads(orjson.dumps(c.body))) for c in step.chunks if not isinstance(c.body, bytes)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"{}", b'{"kind":7}', b'{"kind":"tick"}', b'{"kind":"tick","now":"noon"}', b'{"kind":"registry"}', b"\xff", b'{"kind":"plan"}'],
+)  # fmt: skip
+def test_a_control_record_that_says_nothing_is_refused_and_stops_nothing(body: bytes) -> None:
+    engine = Engine(PLAN, REGISTRY)
+    step, _ = engine.step([Record(CONTEXT, "", T0, JSON, body, 0), replace(frame(0, 50.0), offset=1)])
+    assert [(r.reason, r.frame) for r in step.rejects] == [("bad_context", 0)]
+    assert engine.state.books["readings.accepted"] == 1
