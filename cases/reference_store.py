@@ -2,7 +2,7 @@
 
 Enters: changes of one source, each in one transaction with its import and its faults. Leaves: rows (facts of a site among them), imports
 and faults; and two registries, the base (what the registry's own files say) and the one that was composed last. The tables stand in
-a file of their own, or in the desk's database where that has a server; they are made when the store is opened.
+a file of their own, or in the desk's database where that has a server; they are made at its first use.
 """
 
 from __future__ import annotations
@@ -84,12 +84,16 @@ class Import:
 
 
 class ReferenceStore:
-    """The store at an SQLAlchemy URL; thread-safe. Raises Retry or Lost."""
+    """The store at an SQLAlchemy URL; thread-safe. Nothing is asked of it before its first use, which raises Retry or Lost."""
 
     def __init__(self, url: str, *, clock: Clock) -> None:
-        self._database = Database(url, clock=clock)
-        with self.write() as tx:
-            METADATA.create_all(tx.conn)
+        self._database, self._made = Database(url, clock=clock), False
+
+    def _make(self) -> None:
+        """Make the tables if they are not there; two processes that do so at once wait for each other."""
+        if not self._made:
+            self._database.do(lambda tx: METADATA.create_all(tx.conn))
+            self._made = True
 
     def close(self) -> None:
         """Give back all connections."""
@@ -98,12 +102,14 @@ class ReferenceStore:
     @contextmanager
     def write(self) -> Iterator[Tx]:
         """Open a transaction in which an import is compared and applied."""
+        self._make()
         with self._database.write() as tx:
             yield tx
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
         """Open a short snapshot."""
+        self._make()
         with self._database.read() as tx:
             yield tx
 

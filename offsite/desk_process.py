@@ -31,7 +31,7 @@ from connectors.kafka_sender import Sender
 from console.api import conditions
 from console.app import create_app
 from console.ports import History
-from offsite import books, kafka_registry
+from offsite import books, kafka_registry, repair
 from offsite.commanded import RemoteGateway
 from offsite.data_dir import actor
 from offsite.desk_work import carry, let_time_act, take_people
@@ -146,6 +146,7 @@ class DeskProcess:
         jobs = [
             monitor.beat(),
             self.remote.listen(self._stopping),
+            repair.look(self, self.ask, lambda _: True),
             let_time_act(self.desk),
             *(carry(self.desk, topic, self._to(topic)) for topic in (CONTEXT, CASE_EVENTS)),
         ]

@@ -34,7 +34,7 @@ def open_reference(settings: Settings, *, make: bool = True) -> Iterator[Referen
         raise SettingsFaults(error.faults) from error
     if not make and not settings.desk_url and not (settings.data / FILE).exists():
         raise Refused(f"nothing was imported into {settings.data} yet; run `offsite reference pull` first")
-    current, put = _kafka(settings) if settings.kafka.bootstrap else _stopped(settings.data)
+    current, put = kafka_ways(settings) if settings.kafka.bootstrap else _stopped(settings.data)
     settings.data.mkdir(parents=True, exist_ok=True)
     store = ReferenceStore(store_url(settings), clock=now)
     try:
@@ -54,7 +54,8 @@ def _stopped(data: Path) -> Ways:
     return lambda: load_current(data), put
 
 
-def _kafka(settings: Settings) -> Ways:
+def kafka_ways(settings: Settings) -> Ways:
+    """Return how the registry of the distributed runtime is read and replaced."""
     cluster = settings.cluster()
 
     def current() -> Registry:

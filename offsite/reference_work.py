@@ -1,7 +1,7 @@
 """Reference data in a running process: sources fetched when they are due, pushed on the ingest port, pulled from the desk's API.
 
-Enters: the sources of the settings and how a registry is replaced. Leaves: routes to mount and a job to run. One import at a time;
-what fails is told in the log and tried again when it is due again, the registry in force stays as it was.
+Enters: the sources of the settings and how a registry is replaced. Leaves: routes to mount and a job to run. One import at a time, in
+a child process; what fails is told in the log and tried again when it is due again, the registry in force stays as it was.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 from urllib.parse import unquote
 
@@ -19,20 +19,25 @@ from starlette.routing import BaseRoute
 
 from cases import reference_store
 from cases.store import Desk
-from connectors.core import Clock, ConnectorError, Refused
+from connectors.core import Clock, ConnectorError, Refused, Retry
 from connectors.http import Ingest
 from connectors.reference import Part
 from connectors.reference_http import push_routes
 from offsite.data_dir import actor
-from offsite.reference import Reference
+from offsite.reference import TRIES, Reference
 from offsite.reference_card import card
+from offsite.reference_child import Order, Outcome, elsewhere
+from offsite.reference_open import Ways
+from offsite.settings import Settings
 from streams.reference_model import SCHEDULE
+from streams.registry import from_json, to_json
 
 LOOK = 30.0
 """Seconds between two looks for a source that is due."""
 MINUTE = 60_000
 SPANS = {"m": MINUTE, "h": 60 * MINUTE, "d": 1440 * MINUTE}
 CST = 480 * MINUTE
+CarryOut = Callable[[Settings, str, int, Order], Outcome]
 _log = logging.getLogger("offsite.reference")
 
 
@@ -56,11 +61,32 @@ def due(schedule: str, last: int | None, now: int) -> bool:
 
 
 class ReferenceWork:
-    """What a process mounts: `routes` beside ingest, `router` on the desk, and `run`."""
+    """What a process mounts: `routes` beside ingest, `router` on the desk, and `run`. `reference` is for reading."""
 
-    def __init__(self, reference: Reference, desk: Desk, clock: Clock) -> None:
-        self._reference, self._desk, self._clock = reference, desk, clock
-        self._one = threading.Lock()
+    def __init__(
+        self, settings: Settings, reference: Reference, desk: Desk, clock: Clock, ways: Ways, carry_out: CarryOut = elsewhere
+    ) -> None:
+        self._settings, self._reference, self._desk, self._clock = settings, reference, desk, clock
+        self._current, self._put = ways
+        self._carry_out, self._one = carry_out, threading.Lock()
+
+    def _import(self, order: Order) -> dict[str, Any]:
+        """Import in a child process and let the registry hold that comes of it; returns the books."""
+        books: dict[str, Any] = {}
+        for _ in range(TRIES):
+            before = self._current()
+            outcome = self._carry_out(self._settings, to_json(before), self._clock(), order)
+            outcome.check()
+            books = books or dict(outcome.books)
+            if outcome.registry is None:
+                return books
+            try:
+                self._put(before, from_json(outcome.registry))
+            except Retry:  # somebody changed it in between: what they changed is part of the base
+                order = Order()
+            else:
+                return books
+        raise Retry("the registry changes all the time; the import is kept and holds with the next one", 60.0)
 
     def card(self, site: str) -> dict[str, Any]:
         """Return what a site's card shows of other departments: facts, where its fields come from, conflicts."""
@@ -69,7 +95,7 @@ class ReferenceWork:
     def push(self, name: str, by: str, part: Part) -> dict[str, Any]:
         """Take an export that was pushed; returns its books once all of it is durable."""
         with self._one:
-            return self._reference.pull(name, by, part).books()
+            return self._import(Order(name, by, part))
 
     def allowed(self, name: str) -> Sequence[str] | None:
         """Return the ids of the keys that may push a source, None for one that is not pushed."""
@@ -84,9 +110,10 @@ class ReferenceWork:
         """Fetch and apply a source in a person's name; it is in the audit (promise 9)."""
         with self._one:
             person = actor(self._desk, by)
-            report = self._reference.pull(name, person, may_end=may_end)
-            self._desk.record(person, "reference.pull", name, {"sha256": report.done.digest, **report.done.counts})
-            return report.books()
+            books = self._import(Order(name, person, None, may_end))
+            told = {key: value for key, value in books.items() if key == "sha256" or isinstance(value, int)}
+            self._desk.record(person, "reference.pull", name, told)
+            return books
 
     def router(self) -> APIRouter:
         """Return the route that the command line asks of a running product."""
@@ -124,7 +151,7 @@ class ReferenceWork:
     def _scheduled(self, name: str) -> None:
         try:
             with self._one:
-                report = self._reference.pull(name, "schedule")
+                books = self._import(Order(name, "schedule"))
         except ConnectorError as error:
             _log.warning("reference source %s: %s", name, error)
             with self._reference.store.write() as tx:
@@ -133,4 +160,4 @@ class ReferenceWork:
                     missed = reference_store.Import(name, self._clock(), "schedule", "", "failed", {}, (str(error),))
                     reference_store.note(tx, missed, ())
             return
-        _log.info("reference source %s: %s %s", name, report.done.outcome, dict(report.done.counts))
+        _log.info("reference source %s: %s, %s of %s rows taken", name, books["outcome"], books["taken"], books["rows"])

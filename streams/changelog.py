@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from connectors.core import Lost
-from streams.seen import Run, run_of
+from streams.seen import ALL, Run, run_of
 from streams.state import RAW_KINDS, Chunk
 
 POSITION = ("position", "", 0)
@@ -88,6 +88,9 @@ def restored(found: Iterable[Message]) -> Restored:
 def remember(seen: dict[int, dict[int, bytes]], chunks: Iterable[Chunk]) -> Iterator[Chunk]:
     """Pass chunks on, and keep what was seen as bytes: days that have left memory are loaded again from here."""
     for chunk in chunks:
+        if chunk.kind == "seen" and chunk.number == ALL:
+            yield from (chunk._replace(number=number) for number in seen.pop(int(chunk.name), ()))
+            continue
         if chunk.kind == "seen":
             runs = seen.setdefault(int(chunk.name), {})
             if isinstance(chunk.body, bytes):

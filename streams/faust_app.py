@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -97,7 +99,9 @@ class _App(faust.App):
 
 def app_of(cluster: Cluster, sink: Sink, *, end: Callable[[int], None] = os._exit) -> faust.App:
     """Return the app of one sink; `end` ends the process at once when the sink fails."""
-    app = faust.App(cluster.named(f"agents-{sink.name}"), **cluster.faust(), **SETTINGS, stream_buffer_maxsize=sink.most)
+    name = cluster.named(f"agents-{sink.name}")
+    folder = Path(tempfile.gettempdir()) / f"{name}-faust"  # Faust wants one; without tables it keeps nothing there
+    app = faust.App(name, **cluster.faust(), **SETTINGS, stream_buffer_maxsize=sink.most, datadir=folder)
     app.transport = _Transport([*app.conf.broker_consumer], app, loop=app.loop)
     topic = app.topic(*map(cluster.named, sink.topics), key_serializer="raw", value_serializer="raw")
     queue: asyncio.Queue[Any] = asyncio.Queue(sink.most)

@@ -75,4 +75,5 @@ def _tick(now: int | Int64, at: int, state: State, plan: Plan, limits: LimitInde
     yield from score_readings(expire(state, plan, sites.data["clock"], at), state, plan, limits)
     yield from silence.tick(state, plan, now, at)
     out.summary = silence.summary(state, now)
+    state.seen.forget(int(np.min(now)))
     forget_windows(state, plan, int(np.max(now)))

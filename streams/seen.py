@@ -23,6 +23,12 @@ TIME_BITS = 42
 MAX_TIME = 1 << TIME_BITS
 """Event times reach from 1970 to 2109; anything else is refused before it gets here."""
 KEPT_IN_MEMORY = 4
+KEPT_DAYS = 21
+"""Days of event time that are remembered: what the log holds (14), and a week."""
+SWEPT = 40
+"""Days before those of which what is stored is dropped, at the latest after a stop of so long."""
+ALL = -1
+"""Stands for all runs of a day that is to be removed."""
 NEWEST = np.dtype([("time", "<i8")])
 Run = tuple[Int64, Float64]
 
@@ -48,6 +54,8 @@ class Seen:
         self._newest = newest
         self._next = next_run
         self._clock = 0
+        self._oldest = 0
+        self._dropped: list[int] = []
         self.added: dict[tuple[int, int], Run] = {}
         self.removed: set[tuple[int, int]] = set()
 
@@ -105,7 +113,7 @@ class Seen:
             return found
         wanted = keys[rows]
         days = (wanted & (MAX_TIME - 1)) // DAY
-        for day in np.unique(days).tolist():
+        for day in np.unique(days[days >= self._oldest]).tolist():
             mine = np.flatnonzero(days == day)
             for run_keys, run_values in self._partition(day).runs.values():
                 at = np.searchsorted(run_keys, wanted[mine])
@@ -121,7 +129,7 @@ class Seen:
 
     def _remember(self, keys: Int64, values: Float64) -> None:
         days = (keys & (MAX_TIME - 1)) // DAY
-        for day in np.unique(days).tolist():
+        for day in np.unique(days[days >= self._oldest]).tolist():
             mine = days == day
             partition = self._partition(day)
             run: Run = (keys[mine], values[mine])
@@ -143,8 +151,20 @@ class Seen:
         found.touched = self._clock
         return found
 
+    def forget(self, now: int) -> None:
+        """Let go of days that lie too far before log time `now` (ms UTC): what comes for them is late, and is not compared."""
+        oldest = now // DAY - KEPT_DAYS
+        if oldest <= self._oldest:
+            return
+        self._dropped += range(max(self._oldest, oldest - SWEPT), oldest)
+        self._oldest = oldest
+        self._days = {day: partition for day, partition in self._days.items() if day >= oldest}
+        self.added = {key: run for key, run in self.added.items() if key[0] >= oldest}
+        self.removed = {key for key in self.removed if key[0] >= oldest}
+
     def changes(self) -> Iterator[tuple[int, int, Run | None]]:
-        """Yield (day, run number, run) of what a step must store; None means remove."""
+        """Yield (day, run number, run) of what a step must store; None means remove, ALL every run of the day."""
+        yield from ((day, ALL, None) for day in self._dropped)
         yield from ((day, number, None) for day, number in sorted(self.removed))
         yield from ((day, number, run) for (day, number), run in self.added.items())
 
@@ -152,6 +172,7 @@ class Seen:
         """Forget the changes: they are durable. Days not used lately leave memory and are loaded again when asked for."""
         self.added.clear()
         self.removed.clear()
+        self._dropped.clear()
         idle = sorted(self._days, key=lambda d: self._days[d].touched)[:-KEPT_IN_MEMORY]
         for day in idle:
             del self._days[day]

@@ -18,7 +18,7 @@ import orjson
 from connectors.core import ConnectorError, Lost
 from connectors.sqlite_log import translate
 from streams.commit import Step
-from streams.seen import Run, run_of
+from streams.seen import ALL, Run, run_of
 from streams.state import RAW_KINDS, Chunk
 
 VERSION = 1
@@ -109,7 +109,9 @@ class StateStore:
     def _put_chunks(self, step: Step) -> None:
         put, gone = [], []
         for kind, name, number, body in step.chunks:
-            if body is None:
+            if number == ALL:
+                self._db.execute("DELETE FROM chunks WHERE kind = ? AND name = ?", (kind, name))
+            elif body is None:
                 gone.append((kind, name, number))
             else:
                 put.append((kind, name, number, body if isinstance(body, bytes) else orjson.dumps(body)))

@@ -20,6 +20,8 @@ VERBS = {
     "plan": "show a plan, and let it hold past one machine",
     "device": "list and adopt devices, send them commands",
     "case": "list, show, open and move cases",
+    "reference": "data of other departments into the registry: fetch, look first, and what was not taken",
+    "views": "what other departments may read, which key reads what, and who read what when",
     "outputs": "targets that alerts, cases and frames are sent to: their books, what was sent, and letting one go on",
     "topics": "make and check the topics of Kafka, and show what is not yet read",
     "dead-letters": "list, show and drive again what was refused",

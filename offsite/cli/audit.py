@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from offsite.cli.common import data_option, existing, failed, json_option, print_json, print_table
+from offsite.cli.common import failed, json_option, print_json, print_table
+from offsite.cli.on_desk import desk_options, opened
 
 EXAMPLES = """examples:
   offsite audit verify --data offsite-data     # exit code 1 and the first bad row if anything was altered
   offsite audit list --subject CASE_ID --json
+  offsite audit verify --config offsite.toml   # past one machine
 """
 COLUMNS = ("seq", "at", "by", "role", "what", "subject", "body")
 ENTRY = (*COLUMNS, "prev_hash", "hash")
@@ -25,26 +27,25 @@ def add(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("--after", type=int, default=0, metavar="SEQ", help="only entries after this number")
     listing.add_argument("--limit", type=int, metavar="N", help="at most N entries")
     for one in (verify, listing):
-        data_option(one)
+        desk_options(one)
         json_option(one)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked."""
     from connectors.core import ConnectorError
+    from offsite.settings import SettingsFaults
 
     try:
-        existing(args.data)
         return _verify(args) if args.doing == "verify" else _list(args)
-    except ConnectorError as error:
+    except (ConnectorError, SettingsFaults) as error:
         return failed(error, f"audit {args.doing}")
 
 
 def _verify(args: argparse.Namespace) -> int:
     from connectors.core import Lost
-    from offsite.data_dir import open_desk
 
-    with open_desk(args.data) as desk:
+    with opened(args) as desk:
         found = desk.audit_verify()
     if args.json:
         print_json(found._asdict())
@@ -59,10 +60,8 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from offsite.data_dir import open_desk
-
     rows = []
-    with open_desk(args.data) as desk:
+    with opened(args) as desk:
         after, left = args.after, args.limit
         while page := desk.audit_entries(subject=args.subject, after=after, limit=PAGE if left is None else min(left, PAGE)):
             rows += page

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from offsite.cli.common import data_option, existing, failed, json_option, print_rows, print_table
+from offsite.cli.common import failed, json_option, print_rows, print_table
+from offsite.cli.on_desk import desk_options, opened, settings_of
 from offsite.cli.person import person_option, values_of
 
 EXAMPLES = """examples:
   offsite case list --state open
+  offsite case list --config offsite.toml          # past one machine
   offsite case show 案-2026-000001
   offsite case open LEAD --as operator
   offsite case move 案-2026-000001 dispatch --as shift_lead assignee="第一执法组"
@@ -55,25 +56,23 @@ def add(parser: argparse.ArgumentParser) -> None:
     for one in (opening, move):
         person_option(one, required=True)
     for one in (listing, show, opening, move):
-        data_option(one)
+        desk_options(one)
         json_option(one)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked."""
     from connectors.core import ConnectorError
+    from offsite.settings import SettingsFaults
 
     try:
-        existing(args.data)
         return int({"list": _list, "show": _show, "open": _open, "move": _move}[args.doing](args))
-    except ConnectorError as error:
+    except (ConnectorError, SettingsFaults) as error:
         return failed(error, f"case {args.doing}")
 
 
 def _list(args: argparse.Namespace) -> int:
-    from offsite.data_dir import open_desk
-
-    with open_desk(args.data) as desk:
+    with opened(args) as desk:
         rows = desk.cases(state=args.state, site=args.site, limit=args.limit)[::-1]
     print_rows(rows, COLUMNS, as_json=args.json)
     return 0
@@ -81,9 +80,8 @@ def _list(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace) -> int:
     from connectors.core import Refused
-    from offsite.data_dir import open_desk
 
-    with open_desk(args.data) as desk:
+    with opened(args) as desk:
         row = desk.case(args.case)
     if row is None:
         raise Refused(f"there is no case {args.case!r}; `offsite case list` shows all")
@@ -91,32 +89,33 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _open(args: argparse.Namespace) -> int:
-    answer = _asked(args.data, f"/api/v1/leads/{quote(args.lead, safe='')}/case", {}, args.person)
+    answer = _asked(args, f"/api/v1/leads/{quote(args.lead, safe='')}/case", {}, args.person)
     if answer is None:
-        from offsite.data_dir import actor, open_desk
+        from offsite.data_dir import actor
 
-        with open_desk(args.data) as desk:
+        with opened(args) as desk:
             answer = desk.open_case(args.lead, actor(desk, args.person))
     return _told(answer, as_json=args.json)
 
 
 def _move(args: argparse.Namespace) -> int:
     body = values_of(args.values)
-    answer = _asked(args.data, f"/api/v1/cases/{quote(args.case, safe='')}/moves", {"move": args.move, "body": body}, args.person)
+    answer = _asked(args, f"/api/v1/cases/{quote(args.case, safe='')}/moves", {"move": args.move, "body": body}, args.person)
     if answer is None:
-        from offsite.data_dir import actor, open_desk
+        from offsite.data_dir import actor
 
-        with open_desk(args.data) as desk:
+        with opened(args) as desk:
             answer = desk.move(args.case, args.move, actor(desk, args.person), body)
     return _told(answer, as_json=args.json)
 
 
-def _asked(data: Path, path: str, body: dict[str, Any], person: str) -> dict[str, Any] | None:
+def _asked(args: argparse.Namespace, path: str, body: dict[str, Any], person: str) -> dict[str, Any] | None:
     """Let the running product's desk do it, by its own clock; None if no desk runs."""
     from offsite.data_dir import running
     from offsite.desk_client import call
 
-    product = running(data)
+    settings = settings_of(args)
+    product = None if settings.desk_url else running(settings.data)
     if product is None or product.desk < 0:
         return None
     return dict(call(product.desk, "POST", path, body, person=person))

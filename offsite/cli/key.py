@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from offsite.cli.common import data_option, existing, failed, json_option, print_json, print_table
+from offsite.cli.common import failed, json_option, print_json, print_table
+from offsite.cli.on_desk import desk_options, opened
 from offsite.cli.person import person_option
 
 EXAMPLES = """examples:
   offsite key create "city air stations" --site S0001 --site S0002
   offsite key create platform --json
   offsite key list
+  offsite key create platform --config offsite.toml      # past one machine
   offsite key revoke 3f2a91c04b7e --as admin
 A key without --site may write for every site. Keys hold at once, also on a running product.
 """
@@ -32,25 +34,23 @@ def add(parser: argparse.ArgumentParser) -> None:
     revoke.add_argument("key", metavar="KEY", help="the key's id, as `key list` shows it")
     person_option(revoke)
     for one in (create, listing, revoke):
-        data_option(one)
+        desk_options(one)
         json_option(one)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked."""
     from connectors.core import ConnectorError
+    from offsite.settings import SettingsFaults
 
     try:
-        existing(args.data)
         return int({"create": _create, "list": _list, "revoke": _revoke}[args.doing](args))
-    except ConnectorError as error:
+    except (ConnectorError, SettingsFaults) as error:
         return failed(error, f"key {args.doing}")
 
 
 def _create(args: argparse.Namespace) -> int:
-    from offsite.data_dir import open_desk
-
-    with open_desk(args.data) as desk:
+    with opened(args) as desk:
         made = desk.create_key(args.name, args.sites, args.person or "system")
     if args.json:
         print_json(made)
@@ -60,9 +60,7 @@ def _create(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from offsite.data_dir import open_desk
-
-    with open_desk(args.data) as desk:
+    with opened(args) as desk:
         rows = desk.keys()
     if args.json:
         for row in rows:
@@ -73,9 +71,9 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _revoke(args: argparse.Namespace) -> int:
-    from offsite.data_dir import actor, open_desk
+    from offsite.data_dir import actor
 
-    with open_desk(args.data) as desk:
+    with opened(args) as desk:
         row = desk.revoke_key(args.key, actor(desk, args.person))
     if args.json:
         print_json(row)

@@ -39,7 +39,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     sent.add_argument("--after", type=int, default=0, metavar="ID", help="only what was queued after this id")
     sent.add_argument("--limit", type=int, default=200, metavar="N", help="at most N (default 200)")
     again.add_argument("target", metavar="NAME", help="the target")
-    again.add_argument("--key", metavar="K", help="only the refused entries of this site or MN")
+    again.add_argument("--key", metavar="K", help="only the refused entries of this site, MN or person")
     for one in (listing, books, sent, again):
         one.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML")
         data_option(one)

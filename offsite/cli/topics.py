@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   offsite topics create --config offsite.toml --partitions 24
   offsite topics check --config offsite.toml
-  offsite topics lag --config offsite.toml --group agents --json
+  offsite topics lag --config offsite.toml --group agents-archive --json
   offsite topics lag --config offsite.toml --extend
 `create` makes what is missing and sets what differs; it deletes nothing and never changes a number of partitions. `check` names
 each difference with its remedy. `lag` shows what each group has not yet read, and the age of the oldest unread record; with

@@ -54,11 +54,11 @@ class Sender:
 async def main(url: str, table: dict[str, Any]) -> None:
     from connectors.outbound import Queue
     from connectors.outbound_worker import Worker
-    from connectors.outputs import from_table
-    from offsite.settings import secret
+    from offsite.outputs import made
+    from offsite.settings import Settings
 
     queue = Queue(url)
-    output = from_table(table, "outputs[0]", secret, wall)
+    (output,) = made(Settings(outputs=(table,)), wall)
     task = asyncio.create_task(Worker(queue, output, wall, owner="sender", chance=Random(1)).run())
     while queue.books().get(output.common.name, {"waiting": 1})["waiting"]:
         await asyncio.sleep(0.05)

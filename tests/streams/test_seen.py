@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.seen import DAY, DUPLICATE, MAX_TIME, NEW, NEWEST, REVISED, Seen
+from streams.seen import ALL, DAY, DUPLICATE, KEPT_DAYS, MAX_TIME, NEW, NEWEST, REVISED, Seen
 from streams.slab import Slab
 
 DAYS = [20_000, 20_001, 20_002, 20_003, 20_004, 20_005, 20_006]
@@ -42,7 +42,9 @@ class Disk:
 
     def take(self, seen: Seen, slab: Slab) -> None:
         for day, number, run in seen.changes():
-            if run is None:
+            if number == ALL:
+                self.days.pop(day, None)
+            elif run is None:
                 del self.days[day][number]
             else:
                 self.days.setdefault(day, {})[number] = run
@@ -110,3 +112,23 @@ def test_nothing_asks_nothing() -> None:
     seen = Seen(Slab("newest", NEWEST), lambda day: asked.append(day) or {})
     assert seen.classify(*columns([])).tolist() == []
     assert asked == []
+
+
+def test_days_beyond_what_the_log_holds_are_let_go_on_disk_too_and_the_others_are_not() -> None:
+    disk = Disk()
+    seen, slab = disk.open(1)
+    days = [20_000, 20_010, 20_020]
+    rows = columns([(0, day * DAY, 1.0) for day in days])
+    assert seen.classify(*rows).tolist() == [NEW] * 3
+    disk.take(seen, slab)
+    again, slab = disk.open(seen.next_run)  # a restart: nothing is in memory
+    again.forget((20_000 + KEPT_DAYS) * DAY)
+    disk.take(again, slab)
+    assert sorted(disk.days) == days
+    again.forget((20_001 + KEPT_DAYS) * DAY)
+    again.forget((20_001 + KEPT_DAYS) * DAY + 5)
+    disk.take(again, slab)
+    assert sorted(disk.days) == days[1:]
+    assert again.classify(*rows).tolist() == [NEW, DUPLICATE, DUPLICATE], "too late to be compared"
+    disk.take(again, slab)
+    assert sorted(disk.days) == days[1:], "and not remembered"

@@ -19,7 +19,7 @@ from streams.commit import Step, run_step
 from streams.engine import Engine
 from streams.model import Reject
 from streams.plan.load import Plan
-from streams.seen import Run, run_of
+from streams.seen import ALL, Run, run_of
 from streams.state import RAW_KINDS, Chunk
 
 Output = tuple[int, str, str, dict[str, Any]]
@@ -97,7 +97,9 @@ class Store:
     def put_chunks(self, disk: Durable, step: Step) -> None:
         """Write the changed state."""
         for kind, name, number, body in step.chunks:
-            if body is None:
+            if number == ALL:
+                disk.chunks = {key: kept for key, kept in disk.chunks.items() if key[:2] != (kind, name)}
+            elif body is None:
                 disk.chunks.pop((kind, name, number), None)
             else:
                 disk.chunks[kind, name, number] = body if isinstance(body, bytes) else orjson.dumps(body)
