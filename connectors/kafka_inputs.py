@@ -57,6 +57,7 @@ class Inputs:
         self._cluster, self._topics = cluster, topics
         self._assigned, self._revoked = assigned, revoked
         self._failure: Exception | None = None
+        self._placed: list[TopicPartition] | None = None
         self._consumer = Consumer(
             cluster.librdkafka(
                 group_id=cluster.named(group),
@@ -89,6 +90,10 @@ class Inputs:
         if self._failure is not None:
             raise self._failure
         polled = Polled()
+        if self._placed is not None:  # the group turned in this call: what came may be of before, and is fetched again
+            self._consumer.assign(self._placed)
+            self._placed = None
+            return polled
         for message in found:
             told = message.error()
             if told is None:
@@ -137,13 +142,12 @@ class Inputs:
         try:
             partitions = sorted({place.partition for place in given})
             positions = self._assigned(partitions) if partitions else {}
-            consumer.assign(
-                [
-                    TopicPartition(self._cluster.named(topic), partition, offset)
-                    for partition, topics in positions.items()
-                    for topic, offset in topics.items()
-                ]
-            )
+            self._placed = [
+                TopicPartition(self._cluster.named(topic), partition, offset)
+                for partition, topics in positions.items()
+                for topic, offset in topics.items()
+            ]
+            consumer.assign(self._placed)
         except Exception as error:  # noqa: BLE001 - the client swallows what a callback raises: `poll` raises it
             self._failure = error
 

@@ -8,9 +8,9 @@ import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from connectors.core import Retry
 from connectors.kafka import Cluster, partition_of
-from connectors.kafka_admin import Admin, lag
+from connectors.kafka_admin import Admin, Lag, lag
 from streams import registry as registries
 from streams.topics import ALERTS, HISTORY, LEADS, SUMMARIES
 from streams.worker import GROUP
@@ -227,25 +227,28 @@ class World:
 
     def kill_agents(self) -> None:
         self.agents.send(signal.SIGKILL)
-        self.recovery["SIGKILL of the agents"].append(self._agents_caught_up())
+        self.recovery["SIGKILL of the agents"].append(self._caught_up(AGENTS))
 
-    def without_postgres(self, seconds: float, meanwhile: Callable[[], object]) -> None:
-        self._without(self.postgres.stop, self.postgres.start, "PostgreSQL away", seconds, meanwhile)
+    def without_postgres(self, seconds: float) -> AbstractContextManager[None]:
+        """Stop PostgreSQL for at least so long."""
+        return self._without(self.postgres.stop, self.postgres.start, "PostgreSQL away", seconds, ("agents-desk",))
 
-    def without_influx(self, seconds: float, meanwhile: Callable[[], object]) -> None:
-        self._without(self.influx.stop, self.influx.start, "InfluxDB away", seconds, meanwhile)
+    def without_influx(self, seconds: float) -> AbstractContextManager[None]:
+        """Stop InfluxDB for at least so long."""
+        return self._without(self.influx.stop, self.influx.start, "InfluxDB away", seconds, ("agents-influx",))
 
+    @contextmanager
     def _without(
-        self, stop: Callable[[], None], start: Callable[[], None], what: str, seconds: float, meanwhile: Callable[[], object]
-    ) -> None:
+        self, stop: Callable[[], None], start: Callable[[], None], what: str, seconds: float, groups: Iterable[str]
+    ) -> Iterator[None]:
         since = time.monotonic()
         stop()
         try:
-            meanwhile()
+            yield
             time.sleep(max(0.0, since + seconds - time.monotonic()))
         finally:
             start()
-        self.recovery[what].append(self._agents_caught_up())
+        self.recovery[what].append(self._caught_up(groups))
 
     def plant_letters(self) -> None:
         """Write two messages to Kafka that can't be judged, as a faulty producer would."""
@@ -298,17 +301,20 @@ class World:
                     raise
                 time.sleep(0.3)
 
-    def _agents_caught_up(self) -> float:
-        """Return the seconds until the agents had taken all that there was when this was called."""
+    def _caught_up(self, groups: Iterable[str]) -> float:
+        """Return the seconds until these agents had taken all that there was when this was called."""
         since, now = time.monotonic(), int(time.time() * 1000)
 
         def done() -> bool:
-            with Admin(self.cluster) as admin:
-                left = [row for group, topics in AGENTS.items() for row in lag(admin, group, topics)]
+            left = self._left(groups)
             return bool(left) and all(row.oldest is None or row.oldest > now for row in left)
 
-        until(lambda: self._patiently(done), 180, "catching up by the agents")
+        until(lambda: self._patiently(done), 180, f"catching up by {', '.join(groups)}")
         return round(time.monotonic() - since, 1)
+
+    def _left(self, groups: Iterable[str]) -> list[Lag]:
+        with Admin(self.cluster) as admin:
+            return [row for group in groups for row in lag(admin, group, AGENTS[group])]
 
     # --- the end
 
@@ -346,9 +352,7 @@ class World:
         return len(rows) == len(JSON_TOPICS) * PARTITIONS and not any(row.lag for row in rows)
 
     def _kept(self) -> bool:
-        with Admin(self.cluster) as admin:
-            left = [row for group, topics in AGENTS.items() for row in lag(admin, group, topics)]
-        return not any(row.lag for row in left)
+        return not any(row.lag for row in self._left(AGENTS))
 
 
 def report(outcome: Outcome, counts: dict[str, Any]) -> str:

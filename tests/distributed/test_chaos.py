@@ -31,7 +31,8 @@ FATES = ("accepted", "duplicate", "revised", "late", "refused")
 def short(world: World) -> None:
     world.plant_letters()
     world.kill_worker("w2")
-    world.without_postgres(5, lambda: world.without_influx(4, world.fail_judge))
+    with world.without_postgres(5), world.without_influx(4):
+        world.fail_judge()
     world.sleep_worker("w1", 9)
     world.kill_broker(2, 0)
     world.replace_worker("w2", by="w3")
@@ -43,10 +44,12 @@ def full(world: World) -> None:
     for name in ("w1", "w2", "w1", "w2", "w1"):
         world.kill_worker(name)
     world.fail_judge()
-    world.without_postgres(30, lambda: world.kill_broker(2, 5))
+    with world.without_postgres(30):
+        world.kill_broker(2, 5)
     world.replace_worker("w2", by="w3")
     world.add_worker("w4")
-    world.without_influx(30, lambda: world.sleep_worker("w1", 12))
+    with world.without_influx(30):
+        world.sleep_worker("w1", 12)
     world.kill_agents()
 
 
