@@ -8,6 +8,7 @@ put aside with its reason and its bytes (promise 4). Connectors know no meaning:
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,9 @@ from connectors.hj212.header import Header
 
 INLINE = 16_384
 """Bodies up to this size are decoded in the event loop; larger ones in a thread, so that acknowledgements are not kept waiting."""
+FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
+"""Seconds between two connections to a source."""
+_log = logging.getLogger("offsite")
 JOINED = 1 << 18
 """Bytes of small messages that are decoded in one go; a batch of them stays well below what a log takes."""
 WHOLE = -1
@@ -94,6 +98,21 @@ class Message:
     rows: tuple[int, ...] | None = None
     source: bytes = b""
     """The bytes as received, where they were mapped; kept if nothing of the message is legible."""
+
+
+async def again_and_again(session: Callable[[], Awaitable[None]], counters: InputCounters) -> None:
+    """Hold one connection after the other until cancelled; wait longer the longer nothing comes. What Retry says is shown."""
+    wait = FIRST_WAIT
+    while True:
+        before = counters.messages
+        try:
+            await session()
+        except Retry as error:
+            counters.state, counters.fault = "away", str(error)
+            counters.reconnects += 1
+            _log.warning("%s", error)
+        wait = FIRST_WAIT if counters.messages > before else min(wait * 2, LONGEST_WAIT)
+        await asyncio.sleep(wait)
 
 
 def read(decode: Decode, message: Message, kind: str) -> tuple[list[Batch], list[Refusal]]:

@@ -12,7 +12,6 @@ Source: MQTT 5.0 §3.1.2.11 (session expiry, receive maximum), §4.4 (redelivery
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.routing import BaseRoute
 
-from connectors.accept import Doors, InputCounters, Message, take
-from connectors.core import ARROW, CSV, JSON, NDJSON, Retry
+from connectors.accept import Doors, InputCounters, Message, again_and_again, take
+from connectors.core import ARROW, CSV, JSON, NDJSON
 from connectors.field_map import FieldMap
 from connectors.http import Ingest
 from connectors.mqtt_link import Broker, Link
@@ -32,14 +31,10 @@ if TYPE_CHECKING:
 
 TOGETHER = 500
 """Messages that are made durable in one append."""
-FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
-"""Seconds between two attempts to connect: doubled each time, up to the longest."""
 WORDS = ("site", "point", "factor", "period")
 OF_EVENTS = ("site", "point")
 LEVEL = re.compile(r"\{(" + "|".join(WORDS) + r")\}\Z")
 CONTENT_TYPES = (JSON, NDJSON, CSV, ARROW)
-
-_log = logging.getLogger("offsite.mqtt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +133,7 @@ class Mqtt:
 
     async def run(self) -> None:
         """Take messages until cancelled; a lost or refused connection is tried again and shown in the counters."""
-        wait = FIRST_WAIT
-        while True:
-            before = self.counters.messages
-            try:
-                await self._session()
-            except Retry as error:
-                self.counters.state, self.counters.fault = "away", str(error)
-                self.counters.reconnects += 1
-                _log.warning("%s", error)
-            wait = FIRST_WAIT if self.counters.messages > before else min(wait * 2, LONGEST_WAIT)
-            await asyncio.sleep(wait)
+        await again_and_again(self._session, self.counters)
 
     async def _session(self) -> None:
         """Hold one connection until it ends. Raises Retry that says why."""

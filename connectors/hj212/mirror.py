@@ -12,12 +12,11 @@ not sent again, unless the sender keeps it.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 
 from starlette.routing import BaseRoute
 
-from connectors.accept import Doors, InputCounters
+from connectors.accept import Doors, InputCounters, again_and_again
 from connectors.core import Lost, Retry
 from connectors.hj212.frame import Framer
 from connectors.hj212.handing import hand_over
@@ -25,12 +24,8 @@ from connectors.http import Ingest
 from connectors.table import Table
 
 BLOCK = 65_536
-FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
-"""Seconds between two attempts to connect: doubled each time, up to the longest."""
 PARTIAL = 30.0
 """Seconds that the rest of a frame is waited for."""
-
-_log = logging.getLogger("offsite.mirror")
 
 
 class Mirror:
@@ -61,17 +56,7 @@ class Mirror:
         await (self._connect() if self._mode == "connect" else self._listen())
 
     async def _connect(self) -> None:
-        wait = FIRST_WAIT
-        while True:
-            before = self.counters.messages
-            try:
-                await self._session()
-            except Retry as error:
-                self.counters.state, self.counters.fault = "away", str(error)
-                self.counters.reconnects += 1
-                _log.warning("%s", error)
-            wait = FIRST_WAIT if self.counters.messages > before else min(wait * 2, LONGEST_WAIT)
-            await asyncio.sleep(wait)
+        await again_and_again(self._session, self.counters)
 
     async def _session(self) -> None:
         """Hold one connection to the sender until it ends. Raises Retry that says why."""
