@@ -41,14 +41,12 @@ class Grant:
 
 
 def create(tx: Tx, name: str, sites: Sequence[str] | None, by: str) -> Row:
-    """Make a key; the returned `secret` is never shown again. Raises Refused unless `by` is an admin."""
+    """Make a key; the returned `secret` is never shown again. No sites: it only reads. Raises Refused unless `by` is an admin."""
     actor = SYSTEM if by == SYSTEM.person else who(tx, by)
     if actor.role not in ("admin", SYSTEM.role):
         raise Refused(f"{by} is {actor.role}: only an admin makes API keys")
     if not name.strip():
         raise Refused("an API key needs a name that says who holds it")
-    if sites is not None and not sites:
-        raise Refused("an API key for no site is useless: name its sites, or leave them out for all")
     key = secrets.token_hex(6)
     secret = f"osk_{key}_{secrets.token_urlsafe(32)}"
     scope = None if sites is None else canonical(sorted(set(sites)))

@@ -29,6 +29,15 @@ class History(Protocol):
         2 not evaluated, 3 suspect, 4 fail, 9 missing) · revision int. Raises Retry while the store is busy.
         """
 
+    def summary(
+        self, site: str, point: str, factor: str, start: int, end: int, period: str | None = None, most: int = 2000
+    ) -> pa.Table:
+        """Return usable readings of one factor in [start, end) ms UTC, summed up in at most `most` windows, in time order.
+
+        Columns: time int64 ms UTC, the start of the window · period str · stat str · count int64 · mean, min, max float64. A window
+        without usable readings has no row; of each instant the newest revision counts. Raises Retry while the store is busy.
+        """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:

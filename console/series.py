@@ -1,7 +1,8 @@
-"""A chart's data: history around an alert, thinned to what a screen can show, with gaps left open.
+"""A chart's data: history around an alert, in as many points as a screen can show, with gaps left open.
 
 Enters: one history table of a factor. Leaves: JSON columns per (period, stat), at most `most` points each, which keep every bucket's
 minimum and maximum of usable values and the first and last unusable one, and carry an empty point wherever readings are missing.
+Of a long span a summary enters instead: its lines are means with the minimum and maximum of each window beside them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,14 @@ HOUR_MS = 3_600_000
 MARGIN_MS = {"realtime": HOUR_MS, "minute": 4 * HOUR_MS, "hour": 24 * HOUR_MS, "day": 14 * 24 * HOUR_MS}
 """How much is shown on either side of an episode, by the period that was judged."""
 
+STEP_MS = {"realtime": HOUR_MS // 60, "minute": HOUR_MS // 6, "hour": HOUR_MS, "day": 24 * HOUR_MS}
+"""The usual step of a period (HJ 212-2017: minute data of 10 min)."""
+MOST_WINDOWS = 1000
+"""Windows of a long span: each holds at least two usual steps."""
+
+BAND = (("time", "time"), ("value", "mean"), ("low", "min"), ("high", "max"))
+"""Columns of a line of windows → columns of a summary."""
+
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -36,6 +45,15 @@ def window(opened: int, closed: int | None, updated: int, now: int, period: str)
     margin = MARGIN_MS.get(period, 24 * HOUR_MS)
     end = min((max(opened, updated) if closed is None else closed) + margin, now)
     return opened - margin, max(end, opened + margin // 24)
+
+
+def is_long(start: int, end: int, period: str) -> bool:
+    """Tell whether a span (ms UTC) holds more readings of a period than a chart has points for.
+
+    >>> is_long(0, 2000 * HOUR_MS, "hour"), is_long(0, 2001 * HOUR_MS, "hour")
+    (False, True)
+    """
+    return end - start > MOST * STEP_MS.get(period, HOUR_MS)
 
 
 def thin(value: Float64, usable: Bool, most: int = MOST) -> Int64:
@@ -100,6 +118,24 @@ def lines(table: pa.Table, most: int = MOST) -> list[dict[str, Any]]:
         rows = _newest(rows, time, revision)
         line = columns(time[rows], value[rows], quality[rows], [flag[i] for i in rows], most)
         found.append({"period": key[0], "stat": key[1], "revised": int((np.nan_to_num(revision[rows]) > 0).sum()), **line})
+    return found
+
+
+def bands(table: pa.Table) -> list[dict[str, Any]]:
+    """Split a summary (columns of `History.summary`) into its lines: as `lines` gives them, with `low` and `high` of each window.
+
+    `value` is the mean. Readings that are not usable are in no window: `bad` is false everywhere, and where there are no others
+    the line breaks.
+    """
+    rows = table.to_pylist()
+    found = []
+    for period, stat in sorted({(row["period"], row["stat"]) for row in rows}):
+        mine = [row for row in rows if (row["period"], row["stat"]) == (period, stat)]
+        breaks = [{"time": int(at)} for at in gaps(np.array([row["time"] for row in mine], np.int64))]
+        points = sorted([*mine, *breaks], key=lambda row: int(row["time"]))
+        columns = {name: [row.get(of) for row in points] for name, of in BAND}
+        empty = {"flag": [""] * len(points), "bad": [False] * len(points)}
+        found.append({"period": period, "stat": stat, "count": sum(row["count"] for row in mine), **columns, **empty})
     return found
 
 

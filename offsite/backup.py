@@ -23,6 +23,8 @@ from typing import IO, Any
 import orjson
 import zstandard
 
+from cases.reference_store import FILE as REFERENCE
+from cases.views import FILE as VIEWS
 from connectors.core import Refused, Retry
 from connectors.sqlite_log import translate
 from offsite.data_dir import ANSWERS, DESK, LOG, STATE
@@ -66,8 +68,10 @@ def _stage(data: Path, staged: Path) -> None:
     _copy_database(data / DESK, staged / DESK)
     _copy_judged(data, staged)
     _copy_database(data / ANSWERS, staged / ANSWERS)
-    if (data / REGISTRY).exists():
-        shutil.copyfile(data / REGISTRY, staged / REGISTRY)
+    _copy_database(data / REFERENCE, staged / REFERENCE)  # before the registry that was composed of it
+    for name in (REGISTRY, VIEWS):
+        if (data / name).exists():
+            shutil.copyfile(data / name, staged / name)
     for path in sorted((data / LOG).glob("????-??-??.sqlite")):
         _copy_database(path, staged / LOG / path.name)
 

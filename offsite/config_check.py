@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from connectors.hj212.scan import CrcMode
 from connectors.hj212.sm4 import BLOCK
-from offsite import inputs
+from offsite import inputs, reference_sources
 from offsite.outputs import faults as output_faults
 from offsite.settings import Settings, SettingsFaults, load_settings, secret
 from streams.plan import PlanFaults, load_plan
@@ -37,6 +37,7 @@ def check(file: Path | None, given: Mapping[str, Any]) -> tuple[list[str], Setti
     if settings is not None:
         named |= {"plan": settings.plan, "registry": settings.registry}
         faults += [*_tls(settings), *_keys(settings), *inputs.check(settings.inputs, settings.data), *output_faults(settings)]
+        faults += reference_sources.faults(settings)
     faults += [*_dialects(named.get("dialects")), *_plan(_path(named.get("plan"))), *_registry(_path(named.get("registry")))]
     return faults, None if faults else settings
 

@@ -22,6 +22,7 @@ from connectors.core import Clock
 from connectors.http import Ingest
 from console.api.views import view_routes
 from offsite.reference import Reference
+from offsite.reference_open import Ways
 from offsite.reference_sources import sources_of, store_url
 from offsite.reference_work import ReferenceWork
 from offsite.settings import Settings
@@ -44,17 +45,20 @@ def on_loop(replace: Callable[[Registry, Registry], Awaitable[None]]) -> Put:
 
 
 class Departments:
-    """The parts of one process. Raises TableFaults if a `[[reference]]` table or a view is wrong."""
+    """The parts of one process. `registry` is what views read, `ways` how imports read and replace it.
+
+    Raises TableFaults if a `[[reference]]` table or a view is wrong.
+    """
 
     def __init__(
-        self, settings: Settings, desk: Desk, clock: Clock, history: Series | None, registry: Callable[[], Registry], put: Put
+        self, settings: Settings, desk: Desk, clock: Clock, history: Series | None, registry: Callable[[], Registry], ways: Ways
     ) -> None:
         views, sources = load_views(settings.data / FILE), sources_of(settings.reference)
         self._database = Database(settings.desk_database(), clock=clock)
         self._views = Views(self._database, views, registry, history)
         self._store = ReferenceStore(store_url(settings), clock=clock) if sources else None
-        self._reference = Reference(sources, self._store, clock, registry, put) if self._store else None
-        self._work = ReferenceWork(settings, self._reference, desk, clock, (registry, put)) if self._reference else None
+        self._reference = Reference(sources, self._store, clock, *ways) if self._store else None
+        self._work = ReferenceWork(settings, self._reference, desk, clock, ways) if self._reference else None
 
     def routes(self, ingest: Ingest) -> Sequence[BaseRoute]:
         """Return what is served on the ingest port: views, and the way in of pushed exports."""

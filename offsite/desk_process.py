@@ -34,10 +34,12 @@ from console.ports import History
 from offsite import books, kafka_registry, repair
 from offsite.commanded import RemoteGateway
 from offsite.data_dir import actor
+from offsite.departments import Departments
 from offsite.desk_work import carry, let_time_act, take_people
 from offsite.device_routes import command_router
 from offsite.patience import patiently
 from offsite.process_monitor import desk_monitor
+from offsite.reference_open import kafka_ways
 from offsite.settings import Settings
 from offsite.site_card import site_card
 from offsite.supervisor import clock_of
@@ -78,6 +80,7 @@ class DeskProcess:
         self.desk, self.history, self.cluster, self.clock, self.settings = desk, history, cluster, clock, settings
         self.remote = RemoteGateway(cluster, clock)
         self.registry = Registry()
+        self.departments = Departments(settings, desk, clock, history, lambda: self.registry, kafka_ways(settings))
         self.web = Web()
         self._stopping = threading.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -109,7 +112,7 @@ class DeskProcess:
             self.history,
             clock=self.clock,
             books=self.books,
-            registry=lambda site: site_card(self.registry, site),
+            registry=lambda site: self.departments.card(site_card(self.registry, site)),
             devices=self.devices,
             clock_info=self.clock_info,
             stopping=self.web.stopping,
@@ -141,6 +144,7 @@ class DeskProcess:
         app = self.app()
         app.include_router(conditions.router(monitor.conditions))
         app.include_router(command_router(self.command))
+        app.include_router(self.departments.router())
         opened = await self.web.serve(app, "127.0.0.1", port)
         monitor.start(self.settings.metrics_port)
         jobs = [
@@ -148,6 +152,7 @@ class DeskProcess:
             self.remote.listen(self._stopping),
             repair.look(self, self.ask, lambda _: True),
             let_time_act(self.desk),
+            self.departments.run(),
             *(carry(self.desk, topic, self._to(topic)) for topic in (CONTEXT, CASE_EVENTS)),
         ]
         tasks = [asyncio.ensure_future(job) for job in jobs]
@@ -161,6 +166,7 @@ class DeskProcess:
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.to_thread(follower.join)
         monitor.close()
+        self.departments.close()
         for one in done:
             one.result()
 

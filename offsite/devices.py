@@ -54,7 +54,7 @@ class Devices:
     def __init__(self, product: Product) -> None:
         self._product = product
         self._last: dict[str, int] = {}
-        self._adopting = asyncio.Lock()
+        self.changing = asyncio.Lock()
 
     def seen(self, mn: str) -> None:
         """Note that a device has sent a frame."""
@@ -81,7 +81,7 @@ class Devices:
 
     async def adopt(self, mns: list[str] | None, by: str | None) -> dict[str, int]:
         """Register held devices and drive their frames again; returns MN → frames, once they are durable."""
-        async with self._adopting:  # two at once would each put back the registry that they had read
+        async with self.changing:  # two at once would each put back the registry that they had read
             return await self._adopt(mns, by)
 
     async def _adopt(self, mns: list[str] | None, by: str | None) -> dict[str, int]:

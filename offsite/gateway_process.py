@@ -29,6 +29,8 @@ from connectors.kafka_log import KafkaLog
 from connectors.spool import Spool
 from offsite import inputs, kafka_registry
 from offsite.commanded import follow_commands
+from offsite.departments import Departments
+from offsite.desk_process import history_of
 from offsite.devices import DeviceBook
 from offsite.intake import Intake, decode
 from offsite.io_process import Ports
@@ -37,6 +39,7 @@ from offsite.patience import patiently
 from offsite.process_monitor import Spool as Kept
 from offsite.process_monitor import gateway_monitor
 from offsite.receipts import Receipts
+from offsite.reference_open import kafka_ways
 from offsite.serving import serve_until, tls_context
 from offsite.settings import Settings
 from offsite.supervisor import clock_of, open_ports
@@ -58,6 +61,9 @@ class GatewayProcess:
         self.settings, self.cluster, self.clock = settings, cluster, clock
         self.registry, self.ports, self.web = Registry(), Ports(), Web()
         self.keys = KeyMemory(desk, clock)
+        self.departments = Departments(
+            settings, desk, clock, history_of(settings, clock), lambda: self.registry, kafka_ways(settings)
+        )
         self.spool = Spool(settings.spool / FILE, bound=SPOOL_BYTES)
         self.log = KafkaLog(cluster, self.spool, partitions=partitions, clock=clock, letter=outgoing)
         self.intake = Intake(self.log, lambda: self.registry)
@@ -103,6 +109,7 @@ class GatewayProcess:
             await self.log.close()
             await asyncio.to_thread(follower.join)
             self.spool.close()
+            self.departments.close()
             monitor.close()
 
     async def _listen(self) -> None:
@@ -114,7 +121,7 @@ class GatewayProcess:
         if settings.http_port >= 0:
             settings.data.mkdir(parents=True, exist_ok=True)
             answers = AnswerBook(settings.data / "answers.sqlite", self.clock)
-            routes = [one.routes for one in self.inputs]
+            routes = [*(one.routes for one in self.inputs), self.departments.routes]
             app = ingest_app(self.intake.rows, self.keys.check, decode=decode, answers=answers, more=routes)
             self._http = app.state.counters
             self.ports.http = await self.web.serve(self.receipts.asgi(app), settings.host, settings.http_port)

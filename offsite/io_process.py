@@ -31,6 +31,7 @@ from connectors.sqlite_log import SqliteLog, day_of
 from console.api import conditions
 from console.app import create_app
 from offsite import books, inputs, repair
+from offsite.departments import Departments, on_loop
 from offsite.desk_work import carry, let_time_act, take_people
 from offsite.devices import DeviceBook, Devices
 from offsite.intake import Intake, decode
@@ -48,6 +49,7 @@ from streams import registry as registries
 from streams.history import History
 from streams.plan.load import HOUR, MINUTE
 from streams.records import CONTEXT, registry_record, tick_record
+from streams.registry_model import Registry
 from streams.store import StateStore
 from streams.topics import CASE_EVENTS
 
@@ -97,6 +99,8 @@ class Product:
         )
         self.web = Web()
         self.outputs = Outputs(settings, clock, owner="run", chance=Random())  # noqa: S311 - jitter of retries
+        ways = (lambda: self.registry), on_loop(self.replace_registry)
+        self.departments = Departments(settings, self.desk, clock, self.history, ways[0], ways)
         self.monitor = of_product(self)
         self.inputs = inputs.build(settings.inputs, self._doors(), lambda name: partial(self.intake.rows, source=name))
 
@@ -122,12 +126,21 @@ class Product:
 
     async def take_registry(self, path: Path) -> None:
         """Let a registry hold: from this offset of the log on, and for the gateway from now on."""
-        registry = registries.load(path)
+        registry = await asyncio.to_thread(self.departments.over, registries.load(path))
         if registries.registry_hash(registry) != registries.registry_hash(self.registry):
             await self.writer.append(registry_record(registry, -1))
             put_current(self.settings.data, registry)
             self.registry = registry
         await asyncio.to_thread(take_people, self.desk, registry)
+
+    async def replace_registry(self, before: Registry, after: Registry) -> None:
+        """Let a registry hold that was made of `before`. Raises Retry if that is no longer in force."""
+        async with self.devices.changing:
+            if self.registry is not before:
+                raise Retry("the registry was changed by somebody else just now", 0.0)
+            await self.writer.append(registry_record(after, -1))
+            put_current(self.settings.data, after)
+            self.registry = after
 
     def reload(self) -> None:
         """Take up the registry file that an adoption has replaced."""
@@ -145,9 +158,8 @@ class Product:
         settings = self.settings
         if settings.http_port >= 0:
             answers = AnswerBook(settings.data / "answers.sqlite", self.clock)
-            app = ingest_app(
-                self.intake.rows, self.authenticate, decode=decode, answers=answers, more=[one.routes for one in self.inputs]
-            )
+            routes = [*(one.routes for one in self.inputs), self.departments.routes]
+            app = ingest_app(self.intake.rows, self.authenticate, decode=decode, answers=answers, more=routes)
             self.http = app.state.counters
             self.ports.http = await self.web.serve(self.receipts.asgi(app), settings.host, settings.http_port)
         if settings.desk_port >= 0:
@@ -156,13 +168,14 @@ class Product:
                 self.history,
                 clock=self.clock,
                 books=self.books,
-                registry=lambda site: site_card(self.registry, site),
+                registry=lambda site: self.departments.card(site_card(self.registry, site)),
                 devices=self.devices.listed,
                 clock_info=self._clock_info,
                 stopping=self.web.stopping,
                 title=settings.title,
             )
             desk.include_router(self.devices.router())
+            desk.include_router(self.departments.router())
             desk.include_router(conditions.router(self.monitor.conditions))
             self.ports.desk = await self.web.serve(desk, "127.0.0.1", settings.desk_port)
 
@@ -239,6 +252,7 @@ class Product:
         self.ports.metrics = self.monitor.start(settings.metrics_port)
         jobs = (
             inputs.run_inputs(self.inputs),
+            self.departments.run(),
             *(
                 self.ticks(),
                 self.project(),
@@ -269,6 +283,7 @@ class Product:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.writer.close()
+        self.departments.close()
         self.log.close()
         self.outputs.close()
         self.desk.close()

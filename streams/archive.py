@@ -30,6 +30,7 @@ from streams import history
 from streams.archive_files import MANY, Piece, crowd, owned, parts_of, source_of
 from streams.history import CLOCK, EMPTY, EVER, FRAMES, OLDEST_FIRST, READINGS, SERIES, SORT, WINDOWS
 from streams.identity import rfc3339
+from streams.summary import summarise, window_length
 
 AT = "at"
 """Column: offset of the history message that a row came from."""
@@ -165,6 +166,12 @@ class Archive:
         table = self._select(READINGS, self.days(READINGS, start, end), site, start, end, until, channel)
         given = [site, point, factor, start, end, until]
         return history.of_period(ask(SERIES.replace("{files}", NOTHING), given, {"pending": table}), period)
+
+    def summary(
+        self, site: str, point: str, factor: str, start: int, end: int, period: str | None = None, most: int = 2000
+    ) -> pa.Table:
+        """Return a channel as `History.summary` does: time, period, stat, count, mean, min, max of at most `most` windows."""
+        return summarise(self.series(site, point, factor, start, end, period), start, window_length(start, end, most))
 
     def table(
         self, kind: str, site: str | None = None, start: int = -EVER, end: int = EVER, *, as_of: int | None = None

@@ -11,8 +11,9 @@ from cases.clocks import parse_time
 from console import series, steps
 from console.actor import Actor, Role
 from console.names import Names
-from console.ports import Parts, Row, Services
+from console.ports import History, Parts, Row, Services
 from console.problems import Problem, missing
+from streams.summary import window_length
 
 router = APIRouter(prefix="/api/v1/alerts", tags=["alerts"])
 
@@ -68,7 +69,10 @@ def shown(parts: Services, row: Row, role: str | None) -> Row:
 
 @router.get("/{alert_id}/series")
 def chart(parts: Parts, alert_id: str, period: str | None = None, factor: str | None = None) -> Row:
-    """Return one strip around the episode, thinned to what a screen shows, and the names of its companions at the point.
+    """Return one strip around the episode, in as many points as a screen shows, and the names of its companions at the point.
+
+    A span with more readings than that is told in windows: `strip.window` is their length in ms (null: single readings), and its
+    lines have `low` and `high` beside `value`, the mean.
 
     Without `factor` it is the alert's own. A page asks for the companions one after the other, so that the judged line is there
     at once and a chart costs the history one short query at a time.
@@ -104,15 +108,24 @@ def strip(parts: Services, names: Names, row: Row, factor: str, span: tuple[int,
     site, point = str(row["site"]), str(row.get("point") or "")
     entry = names.factor(site, point, factor)
     own = factor == row.get("factor")
-    table = parts.history.series(site, point, factor, span[0], span[1], period)
+    window, lines = drawn(parts.history, (site, point, factor), span, period)
     return {
         "factor": factor,
         "name_zh": entry.get("name_zh") or factor,
         "name_en": entry.get("name_en") or factor,
         "unit": (row.get("unit") if own else None) or entry.get("unit") or "",
         "limit": row.get("limit") if own else entry.get("limit"),
-        "lines": series.lines(table),
+        "window": window,
+        "lines": lines,
     }
+
+
+def drawn(history: History, channel: tuple[str, str, str], span: tuple[int, int], period: str) -> tuple[int | None, list[Row]]:
+    """Return the length of the windows (ms; None: single readings) and the lines of a channel (site, point, factor)."""
+    if not series.is_long(*span, period):
+        return None, series.lines(history.series(*channel, *span, period))
+    most = series.MOST_WINDOWS
+    return window_length(*span, most), series.bands(history.summary(*channel, *span, period, most))
 
 
 def act(parts: Services, alert_id: str, body: Action, person: str) -> Row:

@@ -2,7 +2,7 @@
 
 /** The y range: the data and every named line inside, from zero where the values are near it. @param {(number|null)[]} named */
 export function range(lines, named) {
-  const values = [...lines.flatMap((line) => line.value), ...named].filter((value) => value !== null && value !== undefined);
+  const values = [...lines.flatMap((line) => (line.low ? [...line.low, ...line.high] : line.value)), ...named].filter((value) => value !== null && value !== undefined);
   if (!values.length) return [0, 1];
   let low = Infinity;
   let high = -Infinity;

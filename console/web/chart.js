@@ -23,6 +23,24 @@ export function drawn(strip) {
 const ticks = (_, splits, __, ___, step) =>
   splits.map((at) => (step >= 86400e3 || minuteTime(at) === "00:00" ? dayTime(at) : minuteTime(at)));
 
+/** A long span has windows: the mean is drawn, and behind it the band from the least to the greatest value. */
+const banded = (line) => line.low !== undefined;
+const columns = (line) => (banded(line) ? [line.time, line.value, line.low, line.high] : [line.time, line.value]);
+
+function drawing(lines, ink) {
+  const series = [{}];
+  const bands = [];
+  lines.forEach((line, k) => {
+    const stroke = ink(k ? "--second" : "--measured");
+    series.push({ stroke, width: k ? 1 : 1.6, points: { show: line.time.length < 60, size: 4 }, spanGaps: false });
+    if (!banded(line)) return;
+    const edge = { stroke: "transparent", width: 0, points: { show: false }, spanGaps: false };
+    bands.push({ series: [series.length + 1, series.length], fill: ink(k ? "--second-band" : "--measured-band") });
+    series.push(edge, { ...edge });
+  });
+  return { series, bands };
+}
+
 function options(strip, lines, data, alert, main, width, css, onCursor) {
   const ink = (name) => css.getPropertyValue(name).trim();
   const font = `11px ${css.fontFamily}`;
@@ -48,15 +66,7 @@ function options(strip, lines, data, alert, main, width, css, onCursor) {
       { ...axis, values: ticks, size: 26, show: main },
       { ...axis, size: 46, space: main ? 34 : 26, values: (_, splits) => splits.map(number) },
     ],
-    series: [
-      {},
-      ...lines.map((_, k) => ({
-        stroke: ink(k ? "--second" : "--measured"),
-        width: k ? 1 : 1.6,
-        points: { show: lines[k].count < 60, size: 4 },
-        spanGaps: false,
-      })),
-    ],
+    ...drawing(lines, ink),
     hooks: {
       drawClear: [(plot) => marks.under(plot, data.episode, lines[0], ink)],
       draw: [
@@ -77,8 +87,8 @@ function Strip({ strip, data, alert, main }) {
   useEffect(() => {
     if (!lines.length) return undefined;
     const rows = uPlot.join(
-      lines.map((line) => [line.time, line.value]),
-      lines.map(() => [2]),
+      lines.map(columns),
+      lines.map((line) => columns(line).slice(1).map(() => 2)),
     );
     joined.current = rows[0];
     const css = getComputedStyle(box.current);
@@ -90,8 +100,10 @@ function Strip({ strip, data, alert, main }) {
       plot.destroy();
     };
   }, [strip, theme.value, lang.value]);
-  const read = (line) =>
-    at == null ? line.value.findLast((value) => value !== null) : line.value[line.time.indexOf(joined.current?.[at])];
+  const read = (line) => {
+    const k = at == null ? line.value.findLastIndex((value) => value !== null) : line.time.indexOf(joined.current?.[at]);
+    return reading(line, k);
+  };
   return html`<div class=${`strip ${main ? "main" : ""}`}>
     <div class="strip-head">
       <b>${both(strip, "name")}</b>
@@ -99,7 +111,7 @@ function Strip({ strip, data, alert, main }) {
       ${lines.map(
         (line, k) =>
           html`<span key=${line.stat} class=${`legend l${k}`}
-            >${word("stat", line.stat)} <span class="num">${number(read(line))}</span></span
+            >${word("stat", line.stat)} <span class="num">${read(line)}</span></span
           >`,
       )}
       ${main && at != null && joined.current ? html`<span class="dim num">${fullTime(joined.current[at])}</span>` : ""}
@@ -110,24 +122,33 @@ function Strip({ strip, data, alert, main }) {
   </div>`;
 }
 
+/** A value, with the least and the greatest of its window where there is one. */
+function reading(line, k) {
+  const whole = number(line.value[k]);
+  return banded(line) && line.value[k] != null ? `${whole} (${number(line.low[k])}–${number(line.high[k])})` : whole;
+}
+
 /** What a canvas cannot say: a sentence with the same facts. */
 function Summary({ strip, data }) {
   const line = drawn(strip)[0];
-  const values = line ? line.value.filter((value, k) => value !== null && !line.bad[k]) : [];
-  if (!values.length) return null;
+  const rows = line ? [...line.value.keys()].filter((k) => line.value[k] !== null && !line.bad[k]) : [];
+  if (!rows.length) return null;
+  const low = rows.map((k) => (line.low ?? line.value)[k]);
+  const high = rows.map((k) => (line.high ?? line.value)[k]);
   const unit = unitText(strip.unit);
   const said = t("chart.summary", {
     name: both(strip, "name"),
     from: fullTime(data.start),
     to: fullTime(data.end),
     n: line.count,
-    min: number(Math.min(...values)),
-    max: number(Math.max(...values)),
+    min: number(Math.min(...low)),
+    max: number(Math.max(...high)),
     unit,
   });
-  const over = values.filter((value) => value > strip.limit).length;
-  const limit = strip.limit == null ? "" : t("chart.limit", { limit: number(strip.limit), unit, over });
-  return html`<p class="dim">${said}${limit}</p>`;
+  const over = high.filter((value) => value > strip.limit).length;
+  const limit = strip.limit == null ? "" : t(strip.window ? "chart.limit.windows" : "chart.limit", { limit: number(strip.limit), unit, over });
+  const windows = strip.window ? t("chart.windows", { minutes: number(Math.round(strip.window / 600) / 100) }) : "";
+  return html`<p class="dim">${said}${windows}${limit}</p>`;
 }
 
 function Rows({ strip, episode }) {
@@ -138,7 +159,7 @@ function Rows({ strip, episode }) {
     .filter(([, k]) => lines[0].value[k] !== null)
     .reverse()
     .slice(0, 400);
-  const other = lines[1] ? new Map(lines[1].time.map((at, k) => [at, lines[1].value[k]])) : null;
+  const other = lines[1] ? new Map(lines[1].time.map((at, k) => [at, k])) : null;
   const inside = (at) => at >= episode.start && (episode.end === null || at < episode.end);
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${t("chart.table")}>
     <table class="ledger">
@@ -155,10 +176,10 @@ function Rows({ strip, episode }) {
           ([at, k]) =>
             html`<tr key=${at} class=${inside(at) ? "inside" : ""}>
               <td class="num">${fullTime(at)}</td>
-              <td class=${`num right ${strip.limit != null && lines[0].value[k] > strip.limit ? "over" : ""}`}>
-                ${number(lines[0].value[k])}
+              <td class=${`num right ${strip.limit != null && (lines[0].high ?? lines[0].value)[k] > strip.limit ? "over" : ""}`}>
+                ${reading(lines[0], k)}
               </td>
-              ${other ? html`<td class="num right">${number(other.get(at))}</td>` : ""}
+              ${other ? html`<td class="num right">${reading(lines[1], other.get(at))}</td>` : ""}
               <td>${lines[0].flag[k] ? word("flagname", lines[0].flag[k]) : "–"}${lines[0].bad[k] ? ` · ${t("chart.bad")}` : ""}</td>
               <td>${inside(at) ? t("chart.inside") : ""}</td>
             </tr>`,

@@ -28,6 +28,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     create.add_argument(
         "--site", action="append", dest="sites", metavar="S", help="a site it may write for (repeat; default: all)"
     )
+    create.add_argument(
+        "--read-only", action="store_true", help="it may write for no site; `offsite views grant` says what it reads"
+    )
     person_option(create, default="system")
     listing = doing.add_parser("list", help="list all keys, without secrets")
     revoke = doing.add_parser("revoke", help="end a key at once")
@@ -51,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _create(args: argparse.Namespace) -> int:
     with opened(args) as desk:
-        made = desk.create_key(args.name, args.sites, args.person or "system")
+        made = desk.create_key(args.name, [] if args.read_only else args.sites, args.person or "system")
     if args.json:
         print_json(made)
     else:
@@ -83,4 +86,4 @@ def _revoke(args: argparse.Namespace) -> int:
 
 
 def _sites(sites: list[str] | None) -> str:
-    return "all sites" if sites is None else " ".join(sites)
+    return "all sites" if sites is None else " ".join(sites) or "reading only"

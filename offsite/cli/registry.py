@@ -112,11 +112,15 @@ def _show(args: argparse.Namespace) -> int:
 
 def _publish(args: argparse.Namespace) -> int:
     from offsite import kafka_registry
+    from offsite.reference_open import open_reference
     from offsite.settings import load_settings
     from streams.registry import load, registry_hash
 
-    registry = load(args.registry)
-    cluster = load_settings(args.config, {}).cluster()
+    settings, registry = load_settings(args.config, {}), load(args.registry)
+    cluster = settings.cluster()
+    if settings.reference:  # the files are the base, other departments' data is laid over them
+        with open_reference(settings) as reference:
+            registry = reference.over(registry)
     partitions = kafka_registry.partitions_of(cluster)
     before = kafka_registry.current(cluster)
     changed = before is None or registry_hash(before) != registry_hash(registry)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from console.api import conditions
 from tests.conftest import need
 from tests.console.world import World
 
@@ -33,6 +34,7 @@ def chromium() -> Iterator[Any]:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
+    made.app.include_router(conditions.router(list))
     yield made
     made.desk.close()
 

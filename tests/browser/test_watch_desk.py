@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from tests.browser.conftest import Page
-from tests.console.world import NOW, World, alert, lead, morning
+from tests.console.world import HOUR, NOW, World, alert, lead, morning
 
 pytestmark = pytest.mark.browser
 
@@ -56,6 +57,17 @@ def test_detail_shows_the_reason_the_limit_and_a_table(world: World, desk_page: 
     assert "维护 M · 无效数据" in page.inner_text(".scroll")
     page.wait_for_selector(".strip >> text=烟气温度")
     assert page.locator(".strip").count() == 6, "companions of the point have their own strips"
+
+
+def test_a_long_episode_is_drawn_as_mean_and_band(world: World, desk_page: Page) -> None:
+    body = alert(1, opened_ms=NOW - 200 * 24 * HOUR) | {"updated": alert(1)["updated"]}
+    world.judged(body)
+    page = desk_page.open(f"#view=alerts&sel=alert/{body['id']}")
+    page.wait_for_selector(".plot canvas")
+    assert "分钟一段绘制" in page.inner_text(".chart")
+    assert re.search(r"\d\s*\([\d.]+–[\d.]+\)", page.inner_text(".strip.main .strip-head"))
+    page.click("text=数据表")
+    assert "–" in page.inner_text(".scroll tbody tr:first-child td.right")
 
 
 def test_the_limit_is_inside_the_chart_even_when_all_values_are_far_below(desk_page: Page) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from starlette.testclient import TestClient
 
-from tests.console.world import NOW, SITE, World, alert, lead, morning
+from tests.console.world import HOUR, NOW, SITE, World, alert, lead, morning
 
 
 def test_alerts_carry_names_filters_and_pages(world: World, client: TestClient) -> None:
@@ -86,6 +86,24 @@ def test_series_around_an_episode(world: World, client: TestClient) -> None:
     other = client.get(path, params={"factor": "a19001", "period": "realtime"}).json()["strip"]
     assert (other["name_zh"], other["limit"]) == ("含氧量", None)
     assert all(len(line["time"]) <= 2000 for line in other["lines"])
+
+
+def test_a_long_span_comes_in_windows_and_a_short_one_as_it_was(world: World, client: TestClient) -> None:
+    long, short = alert(1, opened_ms=NOW - 90 * 24 * HOUR), alert(2)
+    world.judged(long | {"updated": short["updated"]}, short)
+    path = f"/api/v1/alerts/{long['id']}/series"
+    strip = client.get(path, params={"period": "minute"}).json()["strip"]
+    assert strip["window"] > 10 * 60_000
+    for line in strip["lines"]:
+        assert len(line["time"]) <= 1002
+        assert line["count"] > 10_000
+        points = [row for row in zip(line["low"], line["value"], line["high"], strict=True) if row[1] is not None]
+        assert all(low <= value <= high for low, value, high in points)
+        assert any(low < high for low, _, high in points)
+    own = client.get(f"/api/v1/alerts/{short['id']}/series").json()["strip"]
+    assert own["window"] is None
+    assert all("low" not in line for line in own["lines"])
+    assert client.get(path, params={"period": "hour", "factor": "a19001"}).json()["strip"]["window"] > HOUR
 
 
 def test_an_alert_of_a_point_shows_the_points_factors(world: World, client: TestClient) -> None:

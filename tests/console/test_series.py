@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console import series
+from streams.summary import SUMMARY
 
 VALUES = st.lists(st.tuples(st.floats(-1e6, 1e6), st.booleans()), min_size=1, max_size=400)
 
@@ -50,6 +51,20 @@ def test_only_the_newest_revision_is_drawn() -> None:
     assert line["value"] == [2.0, 3.0]
     assert line["revised"] == 1
     assert line["flag"] == ["N", ""]
+
+
+def test_windows_break_where_there_are_none_and_keep_their_extremes() -> None:
+    windows = [(0, 1.0), (60, 2.0), (120, 3.0), (360, 9.0)]
+    rows = [{"time": t, "period": "hour", "stat": "avg", "count": 2, "mean": v, "min": v - 1, "max": v + 1} for t, v in windows]
+    other = [row | {"stat": "zs_avg", "mean": 0.5} for row in rows[:1]]
+    line, second = series.bands(pa.Table.from_pylist([*other, *rows], SUMMARY))
+    assert (line["time"], line["count"]) == ([0, 60, 120, 180, 360], 8)
+    assert line["value"] == [1.0, 2.0, 3.0, None, 9.0]
+    assert line["low"] == [0.0, 1.0, 2.0, None, 8.0]
+    assert line["high"] == [2.0, 3.0, 4.0, None, 10.0]
+    assert line["bad"] == [False] * 5
+    assert (second["stat"], second["value"]) == ("zs_avg", [0.5])
+    assert series.bands(SUMMARY.empty_table()) == []
 
 
 def test_no_rows_no_lines() -> None:

@@ -18,6 +18,7 @@ import pyarrow as pa
 from cases.clocks import format_time
 from cases.store import Desk
 from console.app import create_app
+from streams.summary import summarise, window_length
 
 HOUR = 3_600_000
 NOW = 1_795_478_400_000  # 2026-11-24T08:00:00+08:00
@@ -92,6 +93,11 @@ class Curves:
             for stat, value in rows.items()
         ]  # fmt: skip
         return pa.concat_tables(parts)
+
+    def summary(
+        self, site: str, point: str, factor: str, start: int, end: int, period: str | None = None, most: int = 2000
+    ) -> pa.Table:
+        return summarise(self.series(site, point, factor, start, end, period), start, window_length(start, end, most))
 
 
 def registry(site: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import hashlib
 import importlib.util
 import json
@@ -195,6 +196,10 @@ def test_the_runtime_lock_keeps_what_runs_and_leaves_what_tests() -> None:
     assert not {"ruff", "mypy", "pytest", "playwright", "hypothesis", "import-linter", "pyyaml"} & set(kept)
     assert all(whole[name] == entry for name, entry in kept.items() if name != "numpy")
     assert all("--hash=sha256:" in entry for entry in kept.values())
+
+
+def test_the_examples_in_the_scripts_hold() -> None:
+    assert doctest.testmod(runtime_lock) == (0, 2)
 
 
 def test_a_lock_that_lacks_something_is_told() -> None:

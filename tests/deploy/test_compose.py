@@ -21,7 +21,8 @@ import pytest
 from offsite.cli import parse
 from offsite.settings import Settings, load_settings
 from tests.conftest import ROOT, need
-from tests.deploy.compose_local import EQUIVALENT, active, find, interpolated, read, seconds, variables_of
+from tests.deploy.compose_file import active, find, interpolated, read, seconds, variables_of
+from tests.deploy.compose_local import EQUIVALENT
 
 FILE = ROOT / "deploy" / "compose.yaml"
 FOLDER = ROOT / "deploy" / "compose"
@@ -152,7 +153,7 @@ def test_the_settings_load_in_every_service(services: dict[str, Any], tmp_path: 
     file = tmp_path / "offsite.toml"
     file.write_text((FOLDER / "offsite.toml").read_text(encoding="utf-8").replace("/run/secrets", str(tmp_path / "secrets")))
     for name, one in services.items():
-        if one["command"][0] == "offsite" if "command" in one else False:
+        if one.get("command", [""])[0] == "offsite":
             settings = load_settings(file, {}, {key: str(value) for key, value in one.get("environment", {}).items()})
             assert settings.cluster().bootstrap == "kafka:9092", name
             assert settings.desk_database().startswith("postgresql+psycopg://offsite:"), name

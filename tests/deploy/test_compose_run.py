@@ -25,7 +25,8 @@ import pytest
 
 from connectors.hj212.commands import build
 from tests.conftest import ROOT, need
-from tests.deploy.compose_local import Container, Project, find, read, variables_of
+from tests.deploy.compose_file import find, read, variables_of
+from tests.deploy.compose_local import Container, Project
 from tests.real.influx import find_influxd
 from tests.real.kafka import JVM, SCRIPT, need_kafka
 
@@ -64,10 +65,16 @@ def made_database(container: Container, environment: dict[str, str]) -> None:
         settings.write(f"unix_socket_directories = '{data}'\n")
 
 
+def given_volume(container: Container, environment: dict[str, str]) -> None:
+    """Do what the image of Mosquitto is built with: its volume belongs to the account that a broker started by root takes on."""
+    if os.geteuid() == 0:
+        shutil.chown(container.folder.parent / "volumes" / "mosquitto", "mosquitto")
+
+
 def programs() -> dict[str, list[str]]:
     """Return name in the file → words here; a missing one is told."""
     need_kafka()
-    found = {name: find(name, *POSTGRES) for name in ("prometheus", "postgres", "pg_isready", "curl")}
+    found = {name: find(name, *POSTGRES) for name in ("prometheus", "postgres", "pg_isready", "mosquitto", "curl")}
     for name, path in found.items():
         need(path, name)
     own = {
@@ -103,9 +110,9 @@ def project() -> Iterator[Callable[[str], Project]]:
                     secrets=folder / "secrets",
                     programs=programs(),
                     files=OWN,
-                    prepare={"postgres": made_database},
+                    prepare={"postgres": made_database, "mosquitto": given_volume},
                     users={"postgres": SERVER_USER} if SERVER_USER else {},
-                    profiles=tuple(variables["COMPOSE_PROFILES"].split(",")),
+                    profiles=(*variables["COMPOSE_PROFILES"].split(","), "mqtt"),
                 )
             )
             return made[-1]
@@ -169,6 +176,7 @@ def test_a_frame_over_the_limit_becomes_an_alert_on_the_desk_and_all_ends_in_goo
 
     found = until(exceeding, every=2)
     assert {(one["site"], one["point"], one["factor"]) for one in found} == {("S1", "DA001", "a21026")}
+    assert compose.containers["mosquitto"][0].restarts == 0
     assert asked(compose.port("prometheus", 9090), "/api/v1/rules")["data"]["groups"]
 
     assert compose.down() == []

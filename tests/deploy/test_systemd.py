@@ -13,7 +13,7 @@ import pytest
 from offsite.cli import parse
 from offsite.settings import Settings, load_settings
 from tests.conftest import ROOT, need
-from tests.deploy.compose_local import find
+from tests.deploy.compose_file import find
 
 FOLDER = ROOT / "deploy" / "systemd"
 UNITS = sorted(FOLDER.glob("*.service"))

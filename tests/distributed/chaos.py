@@ -267,10 +267,8 @@ class World:
         return [(JSON_TOPICS[0], partition) for partition in range(PARTITIONS)]
 
     def _ends(self) -> dict[tuple[str, int], int]:
-        return {
-            place: self._looker.get_watermark_offsets(TopicPartition(self.cluster.named(place[0]), place[1]), timeout=20)[1]
-            for place in self.places()
-        }
+        with Admin(self.cluster) as admin:
+            return admin.offsets(self.places())
 
     def _reached(self, ends: dict[tuple[str, int], int]) -> bool:
         """Say whether steps are committed up to these offsets."""
@@ -296,7 +294,7 @@ class World:
         while True:
             try:
                 return ask()
-            except (KafkaException, Retry):
+            except Retry:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.3)
@@ -305,11 +303,17 @@ class World:
         """Return the seconds until these agents had taken all that there was when this was called."""
         since, now = time.monotonic(), int(time.time() * 1000)
 
-        def done() -> bool:
-            left = self._left(groups)
-            return bool(left) and all(row.oldest is None or row.oldest > now for row in left)
+        behind: list[Lag] = []
 
-        until(lambda: self._patiently(done), 180, f"catching up by {', '.join(groups)}")
+        def done() -> bool:
+            rows = self._left(groups)
+            behind[:] = [row for row in rows if row.oldest is not None and row.oldest <= now]
+            return bool(rows) and not behind
+
+        try:
+            until(lambda: self._patiently(done), 180)
+        except AssertionError as error:
+            raise AssertionError(f"the agents do not catch up: {behind}\n{self.agents.log()}") from error
         return round(time.monotonic() - since, 1)
 
     def _left(self, groups: Iterable[str]) -> list[Lag]:

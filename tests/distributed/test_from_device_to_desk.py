@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,10 +12,12 @@ import pytest
 from confluent_kafka import Producer
 
 from connectors.kafka import partition_of
+from connectors.kafka_tail import newest
 from streams import registry as registries
 from streams.codecs.hj212_encode import encode_frame
 from streams.identity import rfc3339
 from streams.registry_model import Bounds, Limit, Person, Point, Registry, Site
+from streams.topics import DEVICE_REPLIES
 from tests.distributed.product import Process, Product, ask, send_frames, until
 from tests.offsite.test_gap_repair import MN as DEVICE_MN
 from tests.offsite.test_gap_repair import Device
@@ -44,8 +47,8 @@ def product(kafka: Kafka, postgres: Postgres, tmp_path_factory: pytest.TempPathF
         ):
             done = made.command(*words)
             assert done.returncode == 0, done.stderr
-        for verb in ("worker", "agents", "gateway", "desk"):
-            made.process(verb, f"{verb}-1").launch()
+        for name in ("worker-1", "agents-1", "gateway-1", "gateway-2", "desk-1"):
+            made.process(name[:-2], name).launch()
         for process in made.processes:
             process.ready()
         yield made
@@ -71,16 +74,22 @@ def test_from_a_frame_to_an_alert_on_the_desk(product: Product) -> None:
     assert found[0]["site"] == "S1"
 
 
-def test_a_command_from_the_desk_reaches_the_gateway_that_holds_the_device(product: Product) -> None:
-    port, desk = named(product, "gateway-1").told["ready"]["hj212"], named(product, "desk-1").told["desk"]
+@pytest.mark.parametrize(("gateway", "given"), [("gateway-1", 1), ("gateway-2", 2)])
+def test_a_command_from_the_desk_reaches_the_gateway_that_holds_the_device(product: Product, gateway: str, given: int) -> None:
+    """Both gateways read every command; the one that holds the device gives it, and it is replied to once."""
+    port, desk = named(product, gateway).told["ready"]["hj212"], named(product, "desk-1").told["desk"]
     with closing(Device(port)) as device:
         device.send("2011", int(time.time() * 1000) // 60_000 * 60_000)
         until(lambda: device.acked, what="the device's acknowledgement")
         begin = int(time.time() * 1000) // HOUR * HOUR - 2 * HOUR
         span = {"BeginTime": begin, "EndTime": begin + HOUR}
         outcome = ask(desk, f"/api/v1/devices/{DEVICE_MN}/commands/2061", span, person="li")
+        device._line.shutdown(socket.SHUT_RDWR)  # its thread reads on: closing alone would leave the connection standing
     assert outcome == {"qn_rtn": 1, "exe_rtn": 1, "fault": None}
     assert device.asked == [("2061", begin, begin + HOUR)]
+    replies = [json.loads(seen.record.body) for seen in newest(product.cluster, DEVICE_REPLIES, 9, 2, clock=time.monotonic)]
+    assert len({reply["id"] for reply in replies}) == len(replies) == given
+    assert {(reply["mn"], reply["cn"], reply["exe_rtn"], reply["fault"]) for reply in replies} == {(DEVICE_MN, "2061", 1, "")}
 
 
 def test_letters_come_back_after_a_fix_and_nothing_behind_them_waits(product: Product) -> None:

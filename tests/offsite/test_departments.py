@@ -40,7 +40,8 @@ class Process:
         checks = {"kind": "push", "name": "checks", "department": "应急管理局", "table": "facts", "keys": [key]}
         checks |= {"columns": {"site": "site", "date": "date"}, "fixed": {"kind": "inspection"}}
         settings = Settings(data=folder, reference=(zones, checks))
-        self.departments = Departments(settings, desk, lambda: T0, None, lambda: self.registry, on_loop(self._replace))
+        ways = (lambda: self.registry), on_loop(self._replace)
+        self.departments = Departments(settings, desk, lambda: T0, None, lambda: self.registry, ways)
         self.desk = desk
 
     async def _replace(self, before: Registry, after: Registry) -> None:
@@ -115,7 +116,7 @@ def test_a_process_serves_departments(tmp_path: Path) -> None:
 
 def test_a_process_without_sources_serves_views_and_leaves_cards_alone(tmp_path: Path) -> None:
     with ready(tmp_path, lambda: T0) as desk:  # type: ignore[arg-type]
-        made = Departments(Settings(data=tmp_path), desk, lambda: T0, None, lambda: REGISTRY, lambda *_: None)
+        made = Departments(Settings(data=tmp_path), desk, lambda: T0, None, lambda: REGISTRY, (Registry, lambda *_: None))
         assert len(made.routes(None)) == 2  # type: ignore[arg-type]
         assert made.router().routes == []
         card = site_card(REGISTRY, "S1")
@@ -127,4 +128,6 @@ def test_a_process_without_sources_serves_views_and_leaves_cards_alone(tmp_path:
 
 def test_a_wrong_source_is_told_before_anything_starts(tmp_path: Path) -> None:
     with ready(tmp_path, lambda: T0) as desk, pytest.raises(TableFaults, match="no kind of source"):  # type: ignore[arg-type]
-        Departments(Settings(data=tmp_path, reference=({"kind": "fax"},)), desk, lambda: T0, None, Registry, lambda *_: None)
+        Departments(
+            Settings(data=tmp_path, reference=({"kind": "fax"},)), desk, lambda: T0, None, Registry, (Registry, lambda *_: None)
+        )
