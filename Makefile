@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 
-.PHONY: setup system servers demo test check bench bench-kafka simulate crash chaos clean
+.PHONY: setup system servers demo test check bench bench-kafka simulate crash chaos bundle clean
 
 setup: .venv/.ready system
 
@@ -48,6 +48,9 @@ crash: .venv/.ready
 
 chaos: .venv/.ready system servers
 	CHAOS=full $(PY) -m pytest -q -s tests/distributed/test_chaos.py
+
+bundle: .venv/.ready
+	bash deploy/bundle.sh $(or $(DIR),build/bundle)
 
 clean:
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis

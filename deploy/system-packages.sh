@@ -16,10 +16,12 @@ tests)
     command -v java >/dev/null || missing+=(default-jre-headless)
     command -v mvn >/dev/null || missing+=(maven)
     command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing+=(mosquitto)
+    command -v curl >/dev/null || missing+=(curl)
+    command -v systemd-analyze >/dev/null || missing+=(systemd)
     command -v promtool >/dev/null || missing+=(prometheus)
     # Go and Rust are only named: Debian 12 has them too old, and Go 1.19 can't fetch a newer one.
     go version 2>/dev/null | grep -qE 'go1\.(2[3-9]|[3-9][0-9])' ||
-        echo "for the tests of InfluxDB and S3: Go 1.23 or later (Debian 13's golang; for Debian 12 from backports)" >&2
+        echo "for the tests of InfluxDB, S3 and Helm: Go 1.23 or later (Debian 13's golang; for Debian 12 from backports)" >&2
     command -v cargo >/dev/null || echo "for the tests of InfluxDB: Rust 1.70 or later with cargo (Debian 13's cargo)" >&2
     ;;
 *)

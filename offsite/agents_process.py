@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -18,9 +19,10 @@ from typing import Any
 import orjson
 
 from cases.store import Desk
-from connectors.core import Clock, Record, Retry
+from connectors.core import Clock, ConnectorError, Record, Retry
 from connectors.kafka import CONTENT_TYPE, Cluster
 from connectors.kafka_sender import Sender
+from console.names import Remembered
 from offsite import kafka_registry
 from offsite.archived import open_for_writing
 from offsite.desk_process import influx_of
@@ -29,6 +31,7 @@ from offsite.patience import patiently
 from offsite.process_monitor import agents_monitor
 from offsite.serving import serve_until
 from offsite.settings import Settings
+from offsite.site_card import site_card
 from offsite.supervisor import clock_of
 from streams.archive import Archive
 from streams.archive_sink import archive_sink
@@ -37,6 +40,7 @@ from streams.faust_app import Message, Sink, app_of, serve
 from streams.influx_sink import influx_sink
 from streams.plan import load_plan
 from streams.records import answer_record
+from streams.registry_model import Registry
 from streams.topics import ALERTS, CASE_EVENTS, INPUTS, LEADS, SUMMARIES
 
 LOOK = 0.05
@@ -106,11 +110,21 @@ class Agents:
     """The sinks of one process. Create it inside the event loop. `partitions` is how many the inputs have."""
 
     def __init__(
-        self, settings: Settings, cluster: Cluster, desk: Desk, archive: Archive, clock: Clock, *, partitions: int
+        self,
+        settings: Settings,
+        cluster: Cluster,
+        desk: Desk,
+        archive: Archive,
+        clock: Clock,
+        *,
+        partitions: int,
+        registry: Registry,
     ) -> None:
         self.settings, self.cluster, self.desk, self.clock = settings, cluster, desk, clock
         self.failures: Counter[str] = Counter()
-        self.outputs = Outputs(settings, clock, owner=settings.instance, chance=Random())  # noqa: S311 - jitter of retries
+        self.registry = registry
+        card = Remembered(lambda site: site_card(self.registry, site))
+        self.outputs = Outputs(settings, clock, owner=settings.instance, chance=Random(), card=card)  # noqa: S311 - jitter of retries
         self.stage = Stage(partitions, load_plan(settings.plan).cross_site)
         self._sender = Sender(cluster, "cross-site")
         self._archive = archive
@@ -140,10 +154,10 @@ class Agents:
             write_failures=self.failures,
             queues=self.outputs.queue.books,
         )
-        monitor.start(self.settings.metrics_port)
+        monitor.start(self.settings.metrics_port, self.settings.metrics_host)
         apps = [app_of(self.cluster, sink) for sink in self.sinks()]
         serving = asyncio.ensure_future(serve(apps, stop))
-        jobs = [monitor.beat(), answering(self.stage, self._answer, time.monotonic), self.outputs.run()]
+        jobs = [monitor.beat(), answering(self.stage, self._answer, time.monotonic), self.outputs.run(), self._follow()]
         try:
             await serve_until(stop, jobs, [serving], ready)
         finally:
@@ -151,6 +165,26 @@ class Agents:
             await serving
             self.outputs.close()
             monitor.close()
+
+    async def _follow(self) -> None:
+        """Take up each registry that is published, for the names and districts of letters; ends with Lost if it can't be read."""
+        loop, stopping = asyncio.get_running_loop(), threading.Event()
+        failed: asyncio.Future[None] = loop.create_future()
+
+        def take(registry: Registry) -> None:
+            self.registry = registry
+
+        def read() -> None:
+            try:
+                kafka_registry.follow(self.cluster, take, stopping.is_set)
+            except ConnectorError as error:
+                loop.call_soon_threadsafe(failed.set_exception, error)
+
+        threading.Thread(target=read, name="registry", daemon=True).start()
+        try:
+            await failed
+        finally:
+            stopping.set()
 
     def _answer(self, record: Record, partition: int) -> None:
         self._sender.send([record], partition)
@@ -173,10 +207,11 @@ async def serve_agents(settings: Settings, stop: asyncio.Event) -> None:
     """Run the agents of the settings until `stop`. Raises ConnectorError or SettingsFaults."""
     clock, cluster = clock_of(settings), settings.cluster()
     partitions = await patiently(lambda: asyncio.to_thread(kafka_registry.partitions_of, cluster))
+    registry = await patiently(lambda: asyncio.to_thread(kafka_registry.current, cluster)) or Registry()
     archive = await patiently(lambda: asyncio.to_thread(open_for_writing, settings))
     url = settings.desk_database()
     desk = await patiently(lambda: asyncio.to_thread(lambda: Desk(url, clock=clock, migrate=False)))
     with desk:
-        agents = Agents(settings, cluster, desk, archive, clock, partitions=partitions)
+        agents = Agents(settings, cluster, desk, archive, clock, partitions=partitions, registry=registry)
         told = json.dumps({"agents": settings.instance, "sinks": [sink.name for sink in agents.sinks()]})
         await agents.run(stop, lambda: print(told, flush=True))  # noqa: T201

@@ -27,6 +27,8 @@ from streams.topics import DEVICE_COMMANDS, DEVICE_REPLIES
 
 ANSWER_S = 50.0
 """Seconds after which a command has run out: HJ 212-2017 table 1 allows 10 s and three resends."""
+SECOND_S = 3.0
+"""Seconds for which a reply with a fault waits for one without."""
 _log = logging.getLogger("offsite")
 
 Reply = Callable[[str, dict[str, Any]], Awaitable[None]]
@@ -124,7 +126,15 @@ class RemoteGateway:
         await failed
 
     def _heard(self, body: bytes) -> None:
+        """Take a reply. A fault waits a while for a better one: a gateway may hold the broken end of a connection that moved on."""
         answer = orjson.loads(body)
-        future = self._waiting.get(str(answer.get("id")))
+        key = str(answer.get("id"))
+        if answer.get("fault"):
+            asyncio.get_running_loop().call_later(SECOND_S, self._settle, key, answer)
+        else:
+            self._settle(key, answer)
+
+    def _settle(self, key: str, answer: Mapping[str, Any]) -> None:
+        future = self._waiting.get(key)
         if future is not None and not future.done():
             future.set_result(answer)

@@ -146,7 +146,7 @@ class DeskProcess:
         app.include_router(command_router(self.command))
         app.include_router(self.departments.router())
         opened = await self.web.serve(app, "127.0.0.1", port)
-        monitor.start(self.settings.metrics_port)
+        monitor.start(self.settings.metrics_port, self.settings.metrics_host)
         jobs = [
             monitor.beat(),
             self.remote.listen(self._stopping),

@@ -76,6 +76,8 @@ class GatewayProcess:
         self._http: HttpCounters | None = None
         self._stopping = threading.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._known: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done once the registry in force is known: before, every device would be an unknown one."""
 
     def _doors(self) -> Doors:
         folder = self.settings.data / inputs.FOLDER
@@ -96,8 +98,12 @@ class GatewayProcess:
             spool=self._kept,
             http=lambda: self._http,
         )
+        stopping = asyncio.ensure_future(stop.wait())
+        waits: list[asyncio.Future[Any]] = [self._known, self._failed, stopping]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
         await self._listen()
-        self.ports.metrics = monitor.start(self.settings.metrics_port)
+        self.ports.metrics = monitor.start(self.settings.metrics_port, self.settings.metrics_host)
         commands = follow_commands(self.cluster, self.gateway, self._reply, self.clock, self._stopping)
         jobs = [monitor.beat(), inputs.run_inputs(self.inputs), commands]
         try:
@@ -143,11 +149,16 @@ class GatewayProcess:
 
         def take(registry: Registry) -> None:
             self.registry = registry
+            loop.call_soon_threadsafe(self._told)
 
         try:
             kafka_registry.follow(self.cluster, take, self._stopping.is_set)
         except ConnectorError as error:
             loop.call_soon_threadsafe(self._fail, error)
+
+    def _told(self) -> None:
+        if not self._known.done():
+            self._known.set_result(None)
 
     def _fail(self, error: ConnectorError) -> None:
         if not self._failed.done():

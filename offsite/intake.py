@@ -119,7 +119,13 @@ def _events(content_type: str, body: bytes) -> tuple[list[Batch], list[Refusal]]
 
 def _plain(event: Event) -> dict[str, object]:
     """Return an event as its contract has it, as any producer would write it to the log."""
-    row: dict[str, object] = {"id": event.id, "kind": event.kind, "site": event.site, "start": rfc3339(event.start), "body": event.body}
+    row: dict[str, object] = {
+        "id": event.id,
+        "kind": event.kind,
+        "site": event.site,
+        "start": rfc3339(event.start),
+        "body": event.body,
+    }
     more = {"point": event.point, "end": None if event.end is None else rfc3339(event.end), "by": event.by}
     return row | {name: value for name, value in more.items() if value is not None}
 

@@ -30,6 +30,7 @@ from connectors.log_writer import LogWriter
 from connectors.sqlite_log import SqliteLog, day_of
 from console.api import conditions
 from console.app import create_app
+from console.names import Remembered
 from offsite import books, inputs, repair
 from offsite.departments import Departments, on_loop
 from offsite.desk_work import carry, let_time_act, take_people
@@ -98,7 +99,8 @@ class Product:
             self.receipts.frames(self._frame), clock=clock, device=self.device_book.settings, reject=self.intake.bad
         )
         self.web = Web()
-        self.outputs = Outputs(settings, clock, owner="run", chance=Random())  # noqa: S311 - jitter of retries
+        card = Remembered(lambda site: site_card(self.registry, site))
+        self.outputs = Outputs(settings, clock, owner="run", chance=Random(), card=card)  # noqa: S311 - jitter of retries
         ways = (lambda: self.registry), on_loop(self.replace_registry)
         self.departments = Departments(settings, self.desk, clock, self.history, ways[0], ways)
         self.monitor = of_product(self)
@@ -249,7 +251,7 @@ class Product:
         if settings.tls_port >= 0:
             self.ports.tls = await self.gateway.listen(settings.host, settings.tls_port, tls=tls_context(settings))
         await self.serve_http()
-        self.ports.metrics = self.monitor.start(settings.metrics_port)
+        self.ports.metrics = self.monitor.start(settings.metrics_port, settings.metrics_host)
         jobs = (
             inputs.run_inputs(self.inputs),
             self.departments.run(),

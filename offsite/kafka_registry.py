@@ -70,7 +70,9 @@ def current(cluster: Cluster, seconds: float = 30.0) -> Registry | None:
 
 
 def follow(cluster: Cluster, on_registry: Callable[[Registry], None], stopped: Callable[[], bool]) -> None:
-    """Call `on_registry` with the registry in force and with each that replaces it, until `stopped`. Blocks: give it a thread."""
+    """Call `on_registry` with the registry in force and with each that replaces it, until `stopped`. Blocks: give it a thread.
+
+    Before the first was published it is called with an empty one.
+    """
     for text in newest(cluster, REGISTRY, stopped):
-        if text is not None:
-            on_registry(registries.from_json(text.decode()))
+        on_registry(Registry() if text is None else registries.from_json(text.decode()))

@@ -48,6 +48,8 @@ class Settings:
     desk_port: int = 8213
     metrics_port: int = -1
     """Prometheus metrics and health."""
+    metrics_host: str = "127.0.0.1"
+    """Address of that port. There is no sign-in on it: another one is for networks that Prometheus alone can reach."""
     title: str = "Offsite"
     clock: Path | None = None
     instance: str = ""

@@ -77,7 +77,9 @@ class _Watch:
     def faults(self) -> Iterator[Fault]:
         """Tell whether there is anything to judge."""
         if not self._worker.parts:
-            yield Fault("partitions", "no partition is assigned and restored yet", "wait; with more workers than partitions one idles")
+            yield Fault(
+                "partitions", "no partition is assigned and restored yet", "wait; with more workers than partitions one idles"
+            )
 
     def _states(self) -> Iterator[State]:
         yield from (part.engine.state for part in list(self._worker.parts.values()))

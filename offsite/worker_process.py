@@ -35,7 +35,7 @@ def run(settings: Settings, *, infer: bool = False, session_ms: int = 10_000) ->
     try:
         worker = Worker(KafkaLinks(cluster, setting), load_plan(settings.plan), setting, clock=clock_of(settings))
         monitor = worker_monitor(worker, settings, clock_of(settings))
-        monitor.start(settings.metrics_port)
+        monitor.start(settings.metrics_port, settings.metrics_host)
         print(json.dumps({"worker": settings.instance}), flush=True)  # noqa: T201
         try:
             while not stop.is_set():

@@ -55,21 +55,31 @@ class Partition:
         self.merge = Merge({topic: start.get(topic, 0) for topic in INPUTS}, tick)
         self.halving = halving or Halving()
         self._answer: Record | None = None
+        self._deaf = False
         self._asked = seconds() if self.engine.state.suspects else None
 
     def put(self, record: Record) -> None:
         """Take one consumed record in."""
-        if record.topic == CONTEXT and is_answer(record) and control_of(record.body).get("tick") == self.engine.state.tick:
-            self._answer = record
+        if record.topic == CONTEXT and is_answer(record):
+            self._deaf = False
+            if control_of(record.body).get("tick") == self.engine.state.tick:
+                self._answer = record
         self.merge.put((record,))
 
     def take(self, limit: int) -> list[Record]:
         """Return the records to judge next; no tick while the answer to the last one is waited for."""
-        waits = self._asked is not None and self._answer is None and self._seconds() - self._asked < PATIENCE
+        waits = self._asked is not None and self._answer is None and self._waits()
         taken = self.merge.take(self.halving.limit(limit), self._clock(), ticks=not waits)
         if self._answer is not None:
             taken.insert(0, self._answer)
         return taken
+
+    def _waits(self) -> bool:
+        """Say whether to wait for the answer: not where one did not come before, until the stage is heard of again."""
+        assert self._asked is not None
+        if self._seconds() - self._asked >= PATIENCE:
+            self._deaf = True
+        return not self._deaf
 
     def judge(self, records: list[Record]) -> Step:
         """Judge; what the engine did not get to goes back to the inputs."""

@@ -7,7 +7,7 @@ import re
 import socket
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -40,6 +40,8 @@ class Device:
         self._line.sendall(encode_frame(MN, cn, time_ms, values, flag_ack=True, qn_ms=time_ms + 1000))
 
     def close(self) -> None:
+        with suppress(OSError):
+            self._line.shutdown(socket.SHUT_RDWR)  # the listening thread keeps the connection standing otherwise
         self._line.close()
 
     def _listen(self) -> None:
