@@ -14,8 +14,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import signal
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -40,6 +38,7 @@ from offsite.device_routes import command_router
 from offsite.patience import patiently
 from offsite.process_monitor import desk_monitor
 from offsite.reference_open import kafka_ways
+from offsite.serving import foreground
 from offsite.settings import Settings
 from offsite.site_card import site_card
 from offsite.supervisor import clock_of
@@ -208,12 +207,8 @@ class DeskProcess:
             self._failed.set_exception(error)
 
 
-async def serve(settings: Settings, ready: Callable[[int], None]) -> None:
-    """Run the desk of the settings until SIGINT or SIGTERM. Raises ConnectorError or SettingsFaults."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[int], None]) -> None:
+    """Run the desk of the settings until `stop`. Raises ConnectorError or SettingsFaults."""
     clock, cluster, url = clock_of(settings), settings.cluster(), settings.desk_database()
     opening = asyncio.ensure_future(patiently(lambda: asyncio.to_thread(Desk, url, clock=clock)))
     await asyncio.wait([opening, asyncio.ensure_future(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
@@ -227,9 +222,4 @@ async def serve(settings: Settings, ready: Callable[[int], None]) -> None:
 
 def run(settings: Settings) -> int:
     """Run the desk in the foreground; the first line on stdout names its port. Returns the exit code."""
-    try:
-        asyncio.run(serve(settings, lambda port: print(json.dumps({"desk": port}), flush=True)))  # noqa: T201
-    except ConnectorError as error:
-        print(f"offsite desk: {error}", file=sys.stderr)  # noqa: T201
-        return 1
-    return 0
+    return foreground("desk", lambda stop: serve(settings, stop, lambda port: print(json.dumps({"desk": port}), flush=True)))  # noqa: T201

@@ -6,6 +6,7 @@ Coroutines enter; the exit code leaves. A job that fails ends the process with w
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import ssl
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 from connectors.core import ConnectorError
 from connectors.process import prepare_io_process
+from offsite import logs
 from offsite.settings import Settings
 
 
@@ -39,6 +41,7 @@ async def serve_until(
 
 def foreground(name: str, serve: Callable[[asyncio.Event], Awaitable[None]]) -> int:
     """Run `serve(stop)` until SIGINT or SIGTERM; return the exit code. An error is told on stderr in the name of the verb."""
+    logs.setup(logs.form_of(os.environ), name)
 
     async def main() -> None:
         prepare_io_process()

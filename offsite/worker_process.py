@@ -7,7 +7,7 @@ transaction left off. At a stop it finishes its step and gives its partitions to
 from __future__ import annotations
 
 import json
-import logging
+import os
 import signal
 import sys
 import threading
@@ -15,17 +15,17 @@ import threading
 from connectors.core import ConnectorError
 from connectors.kafka_admin import Admin
 from connectors.process import calm_collector
+from offsite import logs
 from offsite.settings import Settings
 from offsite.supervisor import clock_of
 from offsite.worker_monitor import worker_monitor
 from streams.plan import load_plan
 from streams.worker import GROUP, KafkaLinks, Setting, Worker
 
-_log = logging.getLogger("offsite")
-
 
 def run(settings: Settings, *, infer: bool = False, session_ms: int = 10_000) -> int:
     """Judge until SIGTERM or SIGINT; the first line on stdout says that it is ready. Returns the exit code."""
+    logs.setup(logs.form_of(os.environ), "worker")
     calm_collector()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from offsite.cli.common import failed
+from offsite.cli.common import failed, log_format, log_option
 
 EXAMPLES = """examples:
   offsite agents --config offsite.toml
@@ -20,6 +20,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML")
     parser.add_argument("--plan", type=Path, metavar="FILE", help="plan whose cross-site rule holds (default: the packaged one)")
+    log_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -28,6 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from offsite.serving import foreground
     from offsite.settings import SettingsFaults, load_settings
 
+    log_format(args)
     try:
         settings = load_settings(args.config, vars(args))
         return foreground("agents", lambda stop: serve_agents(settings, stop))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from offsite.cli.common import failed
+from offsite.cli.common import failed, log_format, log_option
 
 EXAMPLES = """examples:
   offsite desk --config offsite.toml
@@ -21,6 +21,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML")
     parser.add_argument("--desk", type=int, dest="desk_port", metavar="PORT", help="port (default 8213; 0 takes a free one)")
+    log_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -28,6 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from offsite.desk_process import run as serve
     from offsite.settings import SettingsFaults, load_settings
 
+    log_format(args)
     try:
         return serve(load_settings(args.config, vars(args)))
     except SettingsFaults as error:

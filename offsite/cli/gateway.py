@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from offsite.cli.common import failed
+from offsite.cli.common import failed, log_format, log_option
 
 EXAMPLES = """examples:
   offsite gateway --config offsite.toml
@@ -25,6 +25,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hj212", type=int, dest="hj212_port", metavar="PORT", help="HJ 212 over TCP (default 9212; -1: none)")
     parser.add_argument("--tls", type=int, dest="tls_port", metavar="PORT", help="HJ 212 over TLS (default: none)")
     parser.add_argument("--http", type=int, dest="http_port", metavar="PORT", help="HTTP ingest (default 8212; -1: none)")
+    log_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from offsite.serving import foreground
     from offsite.settings import SettingsFaults, load_settings
 
+    log_format(args)
     try:
         settings = load_settings(args.config, vars(args))
         return foreground("gateway", lambda stop: serve(settings, stop))

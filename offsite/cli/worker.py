@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from offsite.cli.common import failed
+from offsite.cli.common import failed, log_format, log_option
 
 EXAMPLES = """examples:
   offsite worker --config offsite.toml
@@ -28,14 +28,17 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--session-ms", type=int, default=10_000, metavar="MS", help="silence after which others take over (default 10000)"
     )
+    log_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run until SIGINT or SIGTERM."""
     from offsite.settings import SettingsFaults, load_settings
     from offsite.worker_process import run as work
+    from streams.plan.load import PlanFaults
 
+    log_format(args)
     try:
         return work(load_settings(args.config, vars(args)), infer=args.infer, session_ms=args.session_ms)
-    except SettingsFaults as error:
+    except (SettingsFaults, PlanFaults) as error:
         return failed(error, "worker")

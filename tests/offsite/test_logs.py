@@ -62,9 +62,12 @@ def test_tracebacks_and_messages_are_bounded() -> None:
     assert said(stream)[0]["error"].endswith("x")
 
 
-def test_uvicorn_and_libraries_speak_in_the_same_form() -> None:
+def test_uvicorn_and_libraries_speak_in_the_same_form(monkeypatch: pytest.MonkeyPatch) -> None:
     import uvicorn
 
+    for name in HELD:  # other tests start servers that speak for themselves
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [])
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
     stream = io.StringIO()
     logs.setup("json", "desk", stream=stream)
     uvicorn.Config(lambda: None, log_config=None)

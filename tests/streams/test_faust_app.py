@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -92,6 +93,36 @@ def test_only_committed_messages_in_order_a_partition_and_acknowledged_when_done
         assert mine == sorted(mine)
     assert seen[0].headers == {"n": b"1"}
     assert seen[0].topic == "alerts"
+
+
+def test_many_small_transactions_are_acknowledged_together(cluster: Cluster) -> None:
+    producer = Producer(cluster.librdkafka(transactional_id=cluster.named("test"), transaction_timeout_ms=5000))
+    producer.init_transactions(10)
+    for number in range(80):
+        producer.begin_transaction()
+        for partition in range(PARTITIONS):
+            producer.produce(cluster.named("alerts"), str(number), b"S", partition)
+        producer.commit_transaction(10)
+    seen: list[str] = []
+
+    async def take(messages: Sequence[Message]) -> None:
+        seen.extend(m.value.decode() for m in messages)
+
+    due = PARTITIONS * (2 * 80 - 1)  # a message and a marker each, but for the last marker
+    run(cluster, Sink("desk", ("alerts",), take), lambda: committed(cluster, "agents-desk") >= due, seconds=40)
+    assert len(seen) == PARTITIONS * 80
+
+
+def test_it_leaves_no_folder_behind(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    put(cluster, 0, 2)
+    seen: list[Message] = []
+
+    async def take(messages: Sequence[Message]) -> None:
+        seen.extend(messages)
+
+    run(cluster, Sink("desk", ("alerts",), take), lambda: bool(seen))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_sink_that_must_wait_is_called_again_with_the_same_messages_and_nothing_is_acknowledged_before(
