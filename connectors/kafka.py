@@ -243,9 +243,8 @@ def _gone() -> frozenset[int]:
 
 @lru_cache
 def _away() -> frozenset[int]:
-    return _codes(
-        ("_ALL_BROKERS_DOWN", "_TRANSPORT", "_TIMED_OUT", "_MSG_TIMED_OUT", "_RESOLVE", "_QUEUE_FULL", "NOT_ENOUGH_REPLICAS")
-    )
+    client = ("_ALL_BROKERS_DOWN", "_TRANSPORT", "_TIMED_OUT", "_MSG_TIMED_OUT", "_RESOLVE", "_QUEUE_FULL")
+    return _codes((*client, "NOT_ENOUGH_REPLICAS", "NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE"))
 
 
 @lru_cache

@@ -18,6 +18,9 @@ from streams.seen import ALL, Run, run_of
 from streams.state import RAW_KINDS, Chunk
 
 POSITION = ("position", "", 0)
+CHUNK_BYTES = 8_192
+"""Bytes of a chunk of the changelog. A live step touches few rows of each slab: chunks of 64 KB wrote three times as many bytes,
+chunks of 4 KB half as many messages again. What is stored is bound to it: with another number the changelog can't be read back."""
 Message = tuple[bytes, bytes | None]
 """Key and value; None = a tombstone."""
 

@@ -33,6 +33,7 @@ from streams.pipeline import Batch, Outputs, advance
 from streams.plan.load import MINUTE, Plan
 from streams.records import ANSWER, BAD_CHUNK, REDRIVEN, REFUSED_ROWS, kind_of, segments
 from streams.registry_model import INFERRED_POINT, Registry
+from streams.slab import CHUNK_BYTES
 from streams.standards import national, plan_defaults
 from streams.state import Chunk, State
 
@@ -68,6 +69,7 @@ class Engine:
         restore: Sequence[Chunk] = (),
         load_seen: Callable[[int], dict[int, Any]] | None = None,
         costs: Costs | None = None,
+        chunk_bytes: int = CHUNK_BYTES,
     ) -> None:
         self.plan = plan
         self.registry = registry or Registry()
@@ -79,7 +81,13 @@ class Engine:
             self.registry = registries.from_json(stored["text"])
         names = [SeriesKey(*key) for c in keys if isinstance(c.body, list) for key in c.body]
         self.state = State(
-            plan, facts_of(self.registry, plan), keys=names, load_seen=load_seen, next_run=misc["next_run"], costs=costs
+            plan,
+            facts_of(self.registry, plan),
+            keys=names,
+            load_seen=load_seen,
+            next_run=misc["next_run"],
+            costs=costs,
+            chunk_bytes=chunk_bytes,
         )
         for chunk in restore:
             self.state.restore(chunk)

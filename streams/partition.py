@@ -12,7 +12,7 @@ from typing import Any
 
 from connectors.core import Clock, Record
 from streams import history
-from streams.changelog import Position, Restored, remember
+from streams.changelog import CHUNK_BYTES, Position, Restored, remember
 from streams.commit import Halving, Step
 from streams.costs import Costs
 from streams.engine import Engine
@@ -49,7 +49,14 @@ class Partition:
         self._seen = found.seen
         gate = Gate(number, partitions, infer)
         self.engine = Engine(
-            plan, infer=infer, gate=gate, asks=True, restore=found.chunks, load_seen=found.load_seen, costs=costs
+            plan,
+            infer=infer,
+            gate=gate,
+            asks=True,
+            restore=found.chunks,
+            load_seen=found.load_seen,
+            chunk_bytes=CHUNK_BYTES,
+            costs=costs,
         )
         start, tick = (found.position.offsets(), found.position.tick) if found.position else ({}, 0)
         self.merge = Merge({topic: start.get(topic, 0) for topic in INPUTS}, tick)

@@ -109,8 +109,9 @@ def _preferred(rows: Observations, state: State) -> NDArray[np.bool_]:
     first = np.full(len(index.channels.names), np.iinfo(np.int64).max)
     np.minimum.at(first, channel[live], rows.at[live])
     known = slab.data["live"][channel] > 0
-    slab.data["live"][channel[live]] = 1
-    slab.touch(channel[live])
+    new = channel[live & ~known]
+    slab.data["live"][new] = 1
+    slab.touch(new)
     kept: NDArray[np.bool_] = live | ~(known | (first[channel] < rows.at))
     return kept
 

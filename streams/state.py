@@ -21,7 +21,7 @@ from streams.judge import Episode, Episodes
 from streams.leads import Window
 from streams.model import SeriesKey, SeriesTable
 from streams.plan.load import Plan
-from streams.slab import Slab
+from streams.slab import CHUNK_BYTES, Slab
 from streams.windows import channel, grid
 
 SITE = np.dtype([("clock", "<i8"), ("epoch", "<i8"), ("seq", "<i8")])
@@ -51,21 +51,22 @@ class State:
         load_seen: Callable[[int], dict[int, seen.Run]] | None = None,
         next_run: int = 1,
         costs: Costs | None = None,
+        chunk_bytes: int = CHUNK_BYTES,
     ) -> None:
         self.costs = costs or Costs()
         self.table = SeriesTable(keys or ())
         self.index = Index(self.table, facts)
         self.slabs = {
-            "sites": Slab("sites", SITE),
-            "newest": Slab("newest", seen.NEWEST),
-            "grid": Slab("grid", grid.RECORD),
-            "channel": Slab("channel", channel.RECORD),
-            "order": Slab("order", ORDER),
+            "sites": Slab("sites", SITE, chunk_bytes),
+            "newest": Slab("newest", seen.NEWEST, chunk_bytes),
+            "grid": Slab("grid", grid.RECORD, chunk_bytes),
+            "channel": Slab("channel", channel.RECORD, chunk_bytes),
+            "order": Slab("order", ORDER, chunk_bytes),
         }
         for rule in plan.rules:
             record = CATALOG[rule.detector].record
             if record.itemsize:
-                self.slabs[f"rule:{rule.id}"] = Slab(f"rule:{rule.id}", record)
+                self.slabs[f"rule:{rule.id}"] = Slab(f"rule:{rule.id}", record, chunk_bytes)
         self.seen = seen.Seen(self.slabs["newest"], load_seen, next_run)
         self.episodes: dict[str, Episodes] = {rule.id: {} for rule in plan.rules}
         self.windows: dict[str, list[Window]] = {}

@@ -14,6 +14,13 @@ LOG_DAYS = 14
 MB = 1 << 20
 MAX_MESSAGE = MB
 """Bytes of one input message that are judged; a larger one is put aside as `oversized`, where its producer can see it."""
+COMPACTED = {
+    "cleanup.policy": "compact",
+    "segment.bytes": str(64 * MB),
+    "segment.ms": "3600000",
+    "min.cleanable.dirty.ratio": "0.2",
+}
+"""How a topic without an end is kept: in small segments, for Kafka never compacts the one that it writes to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +40,7 @@ class Topic:
     def config(self, *, replication: int, min_isr: int, stamped: bool | None = None) -> dict[str, str]:
         """Return Kafka's topic configuration. `stamped=False` lets producers stamp log time (recorded input only)."""
         by_broker = self.stamped if stamped is None else self.stamped and stamped
-        kept = {"cleanup.policy": "compact"} if self.days is None else {"retention.ms": str(self.days * DAY)}
+        kept = COMPACTED if self.days is None else {"retention.ms": str(self.days * DAY)}
         return kept | {
             "min.insync.replicas": str(min(min_isr, replication)),
             "max.message.bytes": str(self.max_bytes),

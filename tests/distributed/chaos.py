@@ -317,8 +317,15 @@ class World:
         return round(time.monotonic() - since, 1)
 
     def _left(self, groups: Iterable[str]) -> list[Lag]:
+        """Return what the groups have not taken; a group that has acknowledged nothing yet has everything before it."""
         with Admin(self.cluster) as admin:
-            return [row for group in groups for row in lag(admin, group, AGENTS[group])]
+            rows = [row for group in groups for row in lag(admin, group, AGENTS[group])]
+            known = {(row.group, row.topic, row.partition) for row in rows}
+            for group in groups:
+                places = [(topic, n) for topic in AGENTS[group] for n in range(1 if topic == SUMMARIES else PARTITIONS)]
+                ends = admin.offsets([place for place in places if (group, *place) not in known])
+                rows += [Lag(group, *place, end, 0, end, 0, 0) for place, end in ends.items() if end]
+        return rows
 
     # --- the end
 
