@@ -57,7 +57,8 @@ class Inputs:
         self._cluster, self._topics = cluster, topics
         self._assigned, self._revoked = assigned, revoked
         self._failure: Exception | None = None
-        self._placed: list[TopicPartition] | None = None
+        self._placed: list[TopicPartition] = []
+        self._turned = False
         self._consumer = Consumer(
             cluster.librdkafka(
                 group_id=cluster.named(group),
@@ -90,10 +91,6 @@ class Inputs:
         if self._failure is not None:
             raise self._failure
         polled = Polled()
-        if self._placed is not None:  # the group turned in this call: what came may be of before, and is fetched again
-            self._consumer.assign(self._placed)
-            self._placed = None
-            return polled
         for message in found:
             told = message.error()
             if told is None:
@@ -104,6 +101,11 @@ class Inputs:
                 )
             else:
                 self._told(told)
+        if self._turned:  # the group turned in this call: what came may be of before, and is dropped or fetched again
+            self._turned = False
+            if self._placed:
+                self._consumer.assign(self._placed)
+            return Polled()
         if polled.ends:
             polled.ends = _standing(polled)
         return polled
@@ -142,6 +144,7 @@ class Inputs:
         try:
             partitions = sorted({place.partition for place in given})
             positions = self._assigned(partitions) if partitions else {}
+            self._turned = True
             self._placed = [
                 TopicPartition(self._cluster.named(topic), partition, offset)
                 for partition, topics in positions.items()
@@ -152,5 +155,6 @@ class Inputs:
             self._failure = error
 
     def _on_revoke(self, consumer: Any, _given: list[TopicPartition]) -> None:
+        self._turned, self._placed = True, []
         self._revoked()
         consumer.unassign()

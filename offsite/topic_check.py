@@ -64,6 +64,10 @@ def _at_least(found: str, wanted: str) -> bool:
     return int(found) >= int(wanted)
 
 
+def _at_most(found: str, wanted: str) -> bool:
+    return float(found) <= float(wanted)
+
+
 def _as_long(found: str, wanted: str) -> bool:
     return found == "-1" or _at_least(found, wanted)
 
@@ -76,6 +80,9 @@ _COMPARED: Mapping[str, tuple[str, Callable[[str, str], bool]]] = {
     "min.insync.replicas": ("in-sync replicas", _at_least),
     "max.message.bytes": ("message size", _at_least),
     "unclean.leader.election.enable": ("leader election", _same),
+    "segment.bytes": ("compaction", _at_most),
+    "segment.ms": ("compaction", _at_most),
+    "min.cleanable.dirty.ratio": ("compaction", _at_most),
 }
 """Key of Kafka's configuration → what it is about, and whether what was found will do."""
 
