@@ -90,7 +90,7 @@ class Interrupted:
         while not self._member.revoked or (self._whole and not self._member.held):
             assert time.monotonic() < deadline
             self._other[0].inputs._consumer.consume(1, 0.05)
-            found += self._real.consume(limit, 0.05)
+            found += self._real.consume(limit, 0)
         return found
 
 
@@ -111,8 +111,8 @@ def test_what_was_read_before_a_revocation_in_the_same_poll_is_not_handed_out(cl
         first.seen = {partition: [] for partition in first.held}
         again = [TopicPartition(cluster.named(TOPIC), partition, 0) for partition in first.held]
         first.inputs._consumer.assign(again)  # everything comes once more, while others join
-        first.inputs._consumer = Interrupted(first.inputs._consumer, first, other, cluster, whole=whole)
-        while not other or sum(map(len, first.seen.values())) < EACH * len(first.held):
+        first.inputs._consumer = Interrupted(first.inputs._consumer, first, other, cluster, whole=whole)  # type: ignore[assignment]
+        while not other or not first.held or sum(map(len, first.seen.values())) < EACH * len(first.held):
             first.poll()
             if other:
                 other[0].inputs.poll(1000, 0.05)

@@ -120,9 +120,9 @@ class Outcome:
 
 
 class World:
-    """Everything that runs. Use it in a `with` block."""
+    """Everything that runs. Use it in a `with` block. `speed` is that of event time, `linger_s` how long the archive waits for more."""
 
-    def __init__(self, folder: Path, postgres: Postgres, influx: InfluxServer, *, speed: float) -> None:
+    def __init__(self, folder: Path, postgres: Postgres, influx: InfluxServer, *, speed: float, linger_s: float) -> None:
         self.folder, self.postgres, self.influx = folder, postgres, influx
         self.keeper = Keeper()
         self.brokers = Ensemble(folder / "kafka")
@@ -130,7 +130,7 @@ class World:
         self.recovery: dict[str, list[float]] = defaultdict(list)
         self.planted: list[str] = []
         self.marker = folder / "fail-once"
-        self._speed = speed
+        self._speed, self._linger_s = speed, linger_s
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -170,7 +170,8 @@ class World:
 
     def _start(self, opening: ExitStack) -> None:
         self.gateway: Process = self.product.process("gateway", "g1")
-        self.agents: Supervised = self.product.process("agents", "a1", kind=Supervised)
+        own = {"PYTHONPATH": str(PLANTED), "CHAOS_LINGER_S": str(self._linger_s)}
+        self.agents: Supervised = self.product.process("agents", "a1", kind=Supervised, **own)
         self.keeper.do(self.gateway.launch)
         self.keeper.keep(self.agents)
         for name in ("w1", "w2"):
@@ -218,10 +219,14 @@ class World:
             self.marker.touch()
             until(lambda: not self.marker.exists(), 60, "the planted failure")
 
-    def kill_broker(self, node: int, seconds: float) -> None:
+    @contextmanager
+    def without_broker(self, node: int, seconds: float) -> Iterator[None]:
+        """Kill a broker; start it again after so long at least."""
+        since = time.monotonic()
         with self.judged_again("SIGKILL of a broker"):
             self.brokers.kill(node)
-        time.sleep(seconds)
+        yield
+        time.sleep(max(0.0, since + seconds - time.monotonic()))
         with self.judged_again("return of a broker"):
             self.keeper.do(lambda: self.brokers.start(node))
 

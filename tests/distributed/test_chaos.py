@@ -23,7 +23,7 @@ from tests.real.kafka import need_kafka
 from tests.real.postgres import Postgres
 from tests.streams.kafka_world import everything
 
-pytestmark = [pytest.mark.faults, pytest.mark.servers]
+pytestmark = [pytest.mark.faults, pytest.mark.servers, pytest.mark.chaos]
 FULL = os.environ.get("CHAOS") == "full"
 FATES = ("accepted", "duplicate", "revised", "late", "refused")
 
@@ -34,8 +34,8 @@ def short(world: World) -> None:
     with world.without_postgres(5), world.without_influx(4):
         world.fail_judge()
     world.sleep_worker("w1", 9)
-    world.kill_broker(2, 0)
-    world.replace_worker("w2", by="w3")
+    with world.without_broker(2, 5):
+        world.replace_worker("w2", by="w3")
     world.kill_agents()
 
 
@@ -44,8 +44,8 @@ def full(world: World) -> None:
     for name in ("w1", "w2", "w1", "w2", "w1"):
         world.kill_worker(name)
     world.fail_judge()
-    with world.without_postgres(30):
-        world.kill_broker(2, 5)
+    with world.without_postgres(30), world.without_broker(2, 10):
+        world.kill_worker("w2")
     world.replace_worker("w2", by="w3")
     world.add_worker("w4")
     with world.without_influx(30):
@@ -74,7 +74,7 @@ def influx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxServer]:
 @pytest.fixture(scope="module")
 def ended(postgres: Postgres, influx: InfluxServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
     need_kafka()
-    with World(tmp_path_factory.mktemp("chaos"), postgres, influx, speed=6 if FULL else 20) as world:
+    with World(tmp_path_factory.mktemp("chaos"), postgres, influx, speed=6 if FULL else 20, linger_s=20 if FULL else 3) as world:
         (full if FULL else short)(world)
         outcome = world.rest()
         log = checks.Log(outcome.cluster)

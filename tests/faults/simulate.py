@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
@@ -53,7 +54,7 @@ def runs(seeds: Iterable[int], broken: str | None, jobs: int, world: str = "mach
     if jobs < 2:
         yield from (one(seed, broken, world) for seed in seeds)
         return
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:  # a fork would copy the threads of other tests' clients
         yield from pool.map(partial(one, broken=broken, world=world), seeds, chunksize=4)
 
 
