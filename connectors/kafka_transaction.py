@@ -6,7 +6,8 @@ group's generation. Whatever goes wrong here ends in Lost: the process ends, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaException, Producer, TopicPartition
@@ -15,7 +16,10 @@ from connectors.core import ConnectorError, Lost
 from connectors.kafka import Cluster, translate
 
 Headers = Mapping[str, str | bytes | None]
-SECONDS = 30.0
+JOIN_S = 60.0
+"""How long joining may take: what an earlier one of the name left open is ended first."""
+PATIENCE = 1.5
+"""How long a step may take, in time-outs of its transaction: after one the brokers abort it, and waiting on is in vain."""
 
 
 class Transactions:
@@ -24,6 +28,8 @@ class Transactions:
     def __init__(self, cluster: Cluster, name: str, *, abort_ms: int = 10_000) -> None:
         self._cluster = cluster
         self._failed: ConnectorError | None = None
+        self._patience = PATIENCE * abort_ms / 1000
+        self._until = time.monotonic() + JOIN_S
         self._producer = Producer(
             cluster.librdkafka(
                 transactional_id=cluster.named(name),
@@ -41,11 +47,12 @@ class Transactions:
                 partitioner="murmur2",
             )
         )
-        self._doing("joining", lambda: self._producer.init_transactions(SECONDS))
+        self._doing("joining", self._producer.init_transactions)
 
     def begin(self) -> None:
         """Open a transaction."""
-        self._doing("opening a transaction", self._producer.begin_transaction)
+        self._until = time.monotonic() + self._patience
+        self._doing("opening a transaction", lambda _: self._producer.begin_transaction())
 
     def put(self, topic: str, partition: int, key: str | bytes, value: bytes | None, headers: Headers | None = None) -> None:
         """Add one message."""
@@ -65,8 +72,8 @@ class Transactions:
         """Commit with the input offsets, (topic, partition) → next offset; returns once it is durable."""
         places = [TopicPartition(self._cluster.named(topic), part, offset) for (topic, part), offset in offsets.items()]
         if places:
-            self._doing("the offsets", lambda: self._producer.send_offsets_to_transaction(places, membership, SECONDS))
-        self._doing("committing a step", lambda: self._producer.commit_transaction(SECONDS))
+            self._doing("the offsets", lambda left: self._producer.send_offsets_to_transaction(places, membership, left))
+        self._doing("committing a step", self._producer.commit_transaction)
         if self._failed is not None:
             raise Lost(str(self._failed)) from self._failed
 
@@ -74,15 +81,17 @@ class Transactions:
         if error is not None and self._failed is None:
             self._failed = translate(error, "delivering a step")
 
-    def _doing(self, what: str, call: Any) -> None:
-        """Call, again while the client says that only the wait was too short. Raises Lost."""
-        for _ in range(4):
+    def _doing(self, what: str, call: Callable[[float], Any]) -> None:
+        """Call with the seconds that are left, again while the client says that only the wait was too short. Raises Lost."""
+        while True:
             try:
-                call()
+                call(max(1.0, self._until - time.monotonic()))
             except KafkaException as error:
                 fault = error.args[0]
                 if not fault.retriable() or fault.txn_requires_abort() or fault.fatal():
                     raise Lost(f"{translate(fault, what)}; the step is not committed, the worker ends and restores") from error
+                if time.monotonic() >= self._until:
+                    raise Lost(f"{translate(fault, what)}: no answer in time; the worker ends and restores") from error
+                time.sleep(0.05)
             else:
                 return
-        raise Lost(f"Kafka, {what}: no answer in {4 * SECONDS:g} s; the worker ends and restores")
