@@ -38,7 +38,7 @@ def test_a_broken_build_is_caught(name: str) -> None:
 
 
 def test_no_seed_of_the_cluster_breaks_a_promise() -> None:
-    reports = list(simulate.runs(range(SEEDS // 4), None, 2, "cluster"))
+    reports = list(simulate.runs(range(SEEDS // 8), None, 2, "cluster"))
     assert [(r.seed, r.broken) for r in reports if r.broken] == []
     for name, least in (("outputs", 10), ("faults", 50), ("log", 100)):
         mean = sum(getattr(r, name) for r in reports) / len(reports)
