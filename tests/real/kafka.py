@@ -51,12 +51,8 @@ JVM = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let kafka-python be as it is: it reads its schemas by a function that Python 3.11 and 3.12 warn of (3.13 does not), and leaves
-    sockets to the collector that it had opened to a broker which did not answer.
-    """
+    """Let kafka-python read its schemas by a function that Python 3.11 and 3.12 warn of (3.13 does not)."""
     config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
-    unanswered = r"ignore:Exception ignored in. <socket\.socket .*laddr=.'0\.0\.0\.0':pytest.PytestUnraisableExceptionWarning"
-    config.addinivalue_line("filterwarnings", unanswered)
 
 
 def free_ports(count: int) -> list[int]:
