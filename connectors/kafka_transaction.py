@@ -6,6 +6,8 @@ group's generation. Whatever goes wrong here ends in Lost: the process ends, and
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,6 +22,8 @@ JOIN_S = 60.0
 """How long joining may take: what an earlier one of the name left open is ended first."""
 PATIENCE = 1.5
 """How long a step may take, in time-outs of its transaction: after one the brokers abort it, and waiting on is in vain."""
+SLACK_S = 2.0
+"""How much longer than its time-out a call may take."""
 
 
 class Transactions:
@@ -72,10 +76,13 @@ class Transactions:
         """Commit with the input offsets, (topic, partition) → next offset; returns once it is durable."""
         places = [TopicPartition(self._cluster.named(topic), part, offset) for (topic, part), offset in offsets.items()]
         if places:
-            self._doing("the offsets", lambda left: self._producer.send_offsets_to_transaction(places, membership, left))
+            self._doing("the offsets", lambda left: _within(left + SLACK_S, self._send_offsets, places, membership, left))
         self._doing("committing a step", self._producer.commit_transaction)
         if self._failed is not None:
             raise Lost(str(self._failed)) from self._failed
+
+    def _send_offsets(self, places: list[TopicPartition], membership: Any, seconds: float) -> None:
+        self._producer.send_offsets_to_transaction(places, membership, seconds)
 
     def _delivered(self, error: Any, _message: Any) -> None:
         if error is not None and self._failed is None:
@@ -95,3 +102,28 @@ class Transactions:
                 time.sleep(0.05)
             else:
                 return
+
+
+def _within(seconds: float, call: Callable[..., None], *given: Any) -> None:
+    """Call in a thread that may be left behind. Raises what the call raises, or Lost if it does not return in time.
+
+    librdkafka forgets the time-out of a request to a group's coordinator that is away (its issue 5456): a worker would hold its
+    partitions for minutes without judging them.
+    """
+    ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            call(*given)
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            ended.put(error)
+        else:
+            ended.put(None)
+
+    threading.Thread(target=work, name="offsets", daemon=True).start()
+    try:
+        error = ended.get(timeout=seconds)
+    except queue.Empty:
+        raise Lost("Kafka, the offsets: the group's coordinator does not answer; the worker ends and restores") from None
+    if error is not None:
+        raise error

@@ -7,12 +7,14 @@ transaction left off. At a stop it finishes its step and gives its partitions to
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
 import threading
 
 from connectors.core import ConnectorError
+from connectors.kafka import Cluster
 from connectors.kafka_admin import Admin
 from connectors.process import calm_collector
 from offsite import logs
@@ -21,6 +23,9 @@ from offsite.supervisor import clock_of
 from offsite.worker_monitor import worker_monitor
 from streams.plan import load_plan
 from streams.worker import GROUP, KafkaLinks, Setting, Worker
+
+_log = logging.getLogger("offsite")
+LEAVE_S = 5.0
 
 
 def run(settings: Settings, *, infer: bool = False, session_ms: int = 10_000) -> int:
@@ -44,9 +49,18 @@ def run(settings: Settings, *, infer: bool = False, session_ms: int = 10_000) ->
         finally:
             monitor.close()
         worker.close()
-        with Admin(cluster) as admin:
-            admin.leave(GROUP, cluster.named(setting.name))
     except ConnectorError as error:
         print(f"offsite worker: {error}", file=sys.stderr)  # noqa: T201
-        return 1
+        if not stop.is_set():
+            return 1
+    _leave(cluster, setting)
     return 0
+
+
+def _leave(cluster: Cluster, setting: Setting) -> None:
+    """Give the partitions to the other workers at once; while no coordinator answers they come to them when the session ends."""
+    try:
+        with Admin(cluster, LEAVE_S) as admin:
+            admin.leave(GROUP, cluster.named(setting.name))
+    except ConnectorError as error:
+        _log.warning("%s; the others take over %.0f s from now", error, setting.session_ms / 1000)

@@ -3,103 +3,35 @@
 from __future__ import annotations
 
 import json
-import queue
 import signal
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Producer
 
-from connectors.core import Retry
 from connectors.kafka import Cluster, partition_of
-from connectors.kafka_admin import Admin, Lag, lag
 from streams import registry as registries
-from streams.topics import ALERTS, HISTORY, LEADS, SUMMARIES
-from streams.worker import GROUP
+from tests.distributed.chaos_keeper import Keeper
 from tests.distributed.chaos_load import JSON_TOPICS, Load, Sent, registry
+from tests.distributed.chaos_progress import AGENTS, PARTITIONS, Progress
 from tests.distributed.product import Process, Product, Supervised, until
 from tests.real.influx import InfluxServer
 from tests.real.kafka import Ensemble
 from tests.real.postgres import Postgres
 
-PARTITIONS = 4
 SESSION_MS = 6000
-AGAIN_S = 1.0
-"""Seconds after which a supervisor starts again what has ended."""
 DEVICES, PRODUCERS = 40, 4
-AGENTS = {"agents-desk": (ALERTS, LEADS, SUMMARIES), "agents-archive": (HISTORY,), "agents-influx": (HISTORY,)}
-"""Group → what it reads; that of the cross-site stage may be behind, and then answers nothing."""
+MOMENT_S = 0.5
+"""After it there is something in the log that only a successor can judge."""
 BUCKET = "chaos"
 PLANTED = Path(__file__).parent / "planted"
 MARKED = "w1"
 """The worker in which the judge can be made to fail."""
-
-
-class Keeper:
-    """The thread that starts everything, and starts again what has ended: what it starts ends with it."""
-
-    def __init__(self) -> None:
-        self._todo: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
-        self._kept: list[Supervised] = []
-        self._ended: dict[str, float] = {}
-        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
-        self._thread.start()
-
-    def do(self, work: Callable[[], Any]) -> Any:
-        """Run something in the thread; return what it returns."""
-        future: Future[Any] = Future()
-        self._todo.put((work, future))
-        return future.result()
-
-    def keep(self, process: Supervised) -> None:
-        """Start a process and keep it running."""
-
-        def start() -> None:
-            process.watch()
-            self._kept.append(process)
-
-        self.do(start)
-
-    def leave(self, process: Supervised) -> int:
-        """End a process for good, in good order; return its exit code."""
-        self.do(lambda: self._kept.remove(process))
-        return process.leave()
-
-    def close(self) -> None:
-        """End the thread."""
-        self._todo.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                job = self._todo.get(timeout=0.1)
-            except queue.Empty:
-                self._look()
-                continue
-            if job is None:
-                return
-            work, future = job
-            try:
-                future.set_result(work())
-            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-                future.set_exception(error)
-
-    def _look(self) -> None:
-        for process in self._kept:
-            if process.alive:
-                self._ended.pop(process.name, None)
-            elif time.monotonic() - self._ended.setdefault(process.name, time.monotonic()) > AGAIN_S:
-                if process.running is not None and process.running.stdout is not None:
-                    process.running.stdout.close()
-                process.look()
 
 
 @dataclass(slots=True)
@@ -147,10 +79,8 @@ class World:
             self.desk_url = self.postgres.url()
             self.product = opening.enter_context(Product(self.folder / "product", self.cluster, self.desk_url, influx))
             self._prepare()
-            self._looker = Consumer(
-                self.cluster.librdkafka(group_id=self.cluster.named(GROUP), enable_auto_commit=False) | {"log_level": 0}
-            )
-            opening.callback(self._looker.close)
+            self.progress = Progress(self.cluster)
+            opening.callback(self.progress.close)
             self._start(opening)
             self._open = opening.pop_all()
         return self
@@ -180,7 +110,7 @@ class World:
         self.load = Load(self.cluster, port, partitions=PARTITIONS, devices=DEVICES, producers=PRODUCERS, speed=self._speed)
         opening.callback(self.load.close)
         self.load.begin()
-        until(lambda: self._reached(dict.fromkeys(self.places(), 1)), 90, "judging of every partition")
+        until(lambda: self.progress.judged(dict.fromkeys(self.progress.ends(), 1)), 90, "judging of every partition")
 
     # --- what is done to it
 
@@ -232,7 +162,7 @@ class World:
 
     def kill_agents(self) -> None:
         self.agents.send(signal.SIGKILL)
-        self.recovery["SIGKILL of the agents"].append(self._caught_up(AGENTS))
+        self.recovery["SIGKILL of the agents"].append(self.progress.caught_up(AGENTS))
 
     def without_postgres(self, seconds: float) -> AbstractContextManager[None]:
         """Stop PostgreSQL for at least so long."""
@@ -253,7 +183,7 @@ class World:
             time.sleep(max(0.0, since + seconds - time.monotonic()))
         finally:
             start()
-        self.recovery[what].append(self._caught_up(groups))
+        self.recovery[what].append(self.progress.caught_up(groups))
 
     def plant_letters(self) -> None:
         """Write two messages to Kafka that can't be judged, as a faulty producer would."""
@@ -266,71 +196,26 @@ class World:
             self.planted.append(reason)
         assert producer.flush(20) == 0
 
-    # --- how far it is
-
-    def places(self) -> list[tuple[str, int]]:
-        return [(JSON_TOPICS[0], partition) for partition in range(PARTITIONS)]
-
-    def _ends(self) -> dict[tuple[str, int], int]:
-        with Admin(self.cluster) as admin:
-            return admin.offsets(self.places())
-
-    def _reached(self, ends: dict[tuple[str, int], int]) -> bool:
-        """Say whether steps are committed up to these offsets."""
-        wanted = [TopicPartition(self.cluster.named(topic), partition) for topic, partition in ends]
-        try:
-            found = self._looker.committed(wanted, timeout=5)
-        except KafkaException:
-            return False  # a coordinator is being found
-        return all(one.offset >= ends[self.cluster.bare(one.topic), one.partition] for one in found)
-
     @contextmanager
     def judged_again(self, what: str) -> Iterator[None]:
-        """Do something; note how long it took until all that was in the log just after it was judged."""
+        """Do something; note how long it took until all that was in the log a moment after it was judged."""
         since = time.monotonic()
         yield
-        ends = self._patiently(self._ends)
-        until(lambda: self._reached(ends), 120, f"after {what}: judging of {ends}")
+        time.sleep(MOMENT_S)
+        ends = self.progress.ends()
+        try:
+            until(lambda: self.progress.judged(ends), 120)
+        except AssertionError as error:
+            raise AssertionError(f"not judged 120 s after {what}: {ends}\n{self._stacks()}") from error
         self.recovery[what].append(round(time.monotonic() - since, 2))
 
-    @staticmethod
-    def _patiently(ask: Callable[[], Any]) -> Any:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                return ask()
-            except Retry:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.3)
-
-    def _caught_up(self, groups: Iterable[str]) -> float:
-        """Return the seconds until these agents had taken all that there was when this was called."""
-        since, now = time.monotonic(), int(time.time() * 1000)
-
-        behind: list[Lag] = []
-
-        def done() -> bool:
-            rows = self._left(groups)
-            behind[:] = [row for row in rows if row.oldest is not None and row.oldest <= now]
-            return bool(rows) and not behind
-
-        try:
-            until(lambda: self._patiently(done), 180)
-        except AssertionError as error:
-            raise AssertionError(f"the agents do not catch up: {behind}\n{self.agents.log()}") from error
-        return round(time.monotonic() - since, 1)
-
-    def _left(self, groups: Iterable[str]) -> list[Lag]:
-        """Return what the groups have not taken; a group that has acknowledged nothing yet has everything before it."""
-        with Admin(self.cluster) as admin:
-            rows = [row for group in groups for row in lag(admin, group, AGENTS[group])]
-            known = {(row.group, row.topic, row.partition) for row in rows}
-            for group in groups:
-                places = [(topic, n) for topic in AGENTS[group] for n in range(1 if topic == SUMMARIES else PARTITIONS)]
-                ends = admin.offsets([place for place in places if (group, *place) not in known])
-                rows += [Lag(group, *place, end, 0, end, 0, 0) for place, end in ends.items() if end]
-        return rows
+    def _stacks(self) -> str:
+        """Return what each worker said last, and what it was doing."""
+        for process in self.workers.values():
+            process.send(signal.SIGCONT)
+            process.send(signal.SIGABRT)
+        time.sleep(1)
+        return "\n".join(f"{name}:\n{process.log()}" for name, process in self.workers.items())
 
     # --- the end
 
@@ -339,11 +224,11 @@ class World:
         began = time.monotonic()
         sent = self.load.finish(120)
         restarts = {process.name: process.restarts for process in [*self.workers.values(), self.agents]}
-        until(lambda: self._patiently(self._judged), 180, "judging of all that was acknowledged")
+        until(self.progress.all_judged, 180, "judging of all that was acknowledged")
         judged = time.monotonic() - began
         for process in list(self.workers.values()):
             assert self.keeper.leave(process) == 0, process.log()
-        until(lambda: self._patiently(self._kept), 180, "keeping of all that was judged")
+        until(self.progress.all_kept, 180, "keeping of all that was judged")
         assert self.keeper.leave(self.agents) == 0, self.agents.log()
         assert self.gateway.end() == 0, self.gateway.log()
         failed = "ZeroDivisionError: planted" in (self.product.folder / f"{MARKED}.log").read_text(errors="replace")
@@ -361,14 +246,6 @@ class World:
             dict(self.recovery),
             seconds,
         )
-
-    def _judged(self) -> bool:
-        with Admin(self.cluster) as admin:
-            rows = lag(admin, GROUP, JSON_TOPICS)
-        return len(rows) == len(JSON_TOPICS) * PARTITIONS and not any(row.lag for row in rows)
-
-    def _kept(self) -> bool:
-        return not any(row.lag for row in self._left(AGENTS))
 
 
 def report(outcome: Outcome, counts: dict[str, Any]) -> str:

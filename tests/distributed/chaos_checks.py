@@ -27,7 +27,8 @@ from streams.history_influx import KEPT, InfluxHistory
 from streams.plan import load_plan
 from streams.records import CONTEXT, is_answer, tick_of
 from streams.topics import ALERTS, INPUTS, LEADS, LIVE_STATE
-from tests.distributed.chaos import BUCKET, PARTITIONS, Outcome
+from tests.distributed.chaos import BUCKET, Outcome
+from tests.distributed.chaos_progress import PARTITIONS
 from tests.streams.kafka_world import everything
 
 OF = {"alert": ALERTS, "lead": LEADS}

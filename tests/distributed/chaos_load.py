@@ -90,7 +90,7 @@ class Signal:
         self.number, self.start, self._rng = number, start, rng
         self.step_at = start + 8 * MINUTE if number % 3 == 0 else 1 << 62
         self.wrong = range(start + 6 * MINUTE, start + 11 * MINUTE) if number % 3 == 1 else range(0)
-        self.over = (1.1, 1.7, 2.4)[number // 2 % 3] if number % 2 == 0 else 0.8
+        self.over = (1.1, 1.7, 2.4)[number // 6 % 3] if number % 2 == 0 else 0.8
 
     def at(self, moment: int) -> Items:
         """Return the real-time values of a moment."""

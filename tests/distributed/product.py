@@ -28,7 +28,7 @@ class Process:
 
     def __init__(self, name: str, words: Iterable[str], folder: Path, environment: Mapping[str, str]) -> None:
         self.name, self._words, self._folder = name, list(words), folder
-        self._environment = dict(os.environ) | dict(environment)
+        self._environment = dict(os.environ) | {"PYTHONFAULTHANDLER": "1"} | dict(environment)
         self.running: subprocess.Popen[str] | None = None
         self.told: dict[str, Any] = {}
 
@@ -67,6 +67,10 @@ class Process:
             self.running.send_signal(number)
         try:
             return self.running.wait(seconds)
+        except subprocess.TimeoutExpired as late:
+            self.running.send_signal(signal.SIGABRT)
+            self.running.wait(10)
+            raise AssertionError(f"{self.name} does not end; it was doing this:\n{self.log()}") from late
         finally:
             if self.running.poll() is None:
                 self.running.kill()
