@@ -162,12 +162,12 @@ def record_of(message: Any, cluster: Cluster) -> Record:
     kind, told = JSON, None
     for name, value in message.headers() or ():
         if name == CONTENT_TYPE and value:
-            kind = value.decode("latin-1")
+            kind = _content_type(value)
         elif name == ARRIVED:
             told = value
     stamp = message.timestamp()[1]
     return Record(
-        cluster.bare(message.topic()),
+        _bare(message.topic(), cluster.prefix),
         _text(message.key() or b""),
         _arrived(stamp, told) if told else stamp,
         kind,
@@ -181,6 +181,17 @@ def _arrived(stamp: int, told: bytes) -> int:
     return min(stamp, int(told)) if len(told) < 16 and told.isdigit() else stamp
 
 
+@lru_cache(maxsize=1_000)
+def _bare(topic: str, prefix: str) -> str:
+    return topic.removeprefix(prefix)
+
+
+@lru_cache(maxsize=1_000)
+def _content_type(value: bytes) -> str:
+    return value.decode("latin-1")
+
+
+@lru_cache(maxsize=200_000)
 def _text(key: bytes) -> str:
     try:
         return key.decode()

@@ -156,5 +156,8 @@ class Inputs:
 
     def _on_revoke(self, consumer: Any, _given: list[TopicPartition]) -> None:
         self._turned, self._placed = True, []
-        self._revoked()
+        try:
+            self._revoked()
+        except Exception as error:  # noqa: BLE001 - as above
+            self._failure = error
         consumer.unassign()

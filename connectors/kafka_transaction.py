@@ -1,15 +1,16 @@
 """One Kafka transaction a step: what a step puts out, its state and its input offsets, all of it or none (promise 2).
 
 A worker that was replaced can't commit: its transactional id is fenced by its successor of the same name, and its offsets by the
-group's generation. Whatever goes wrong here ends in Lost: the process ends, and its memory with it.
+group's generation. Whatever goes wrong here ends in Lost: the process ends, and its memory with it. A step is committed in the
+background, while the next one is judged.
 """
 
 from __future__ import annotations
 
 import queue
-import threading
 import time
 from collections.abc import Callable, Mapping
+from threading import Thread
 from typing import Any
 
 from confluent_kafka import KafkaException, Producer, TopicPartition
@@ -23,7 +24,7 @@ JOIN_S = 60.0
 PATIENCE = 1.5
 """How long a step may take, in time-outs of its transaction: after one the brokers abort it, and waiting on is in vain."""
 SLACK_S = 2.0
-"""How much longer than its time-out a call may take."""
+"""How much longer than its time-out a commit may take."""
 
 
 class Transactions:
@@ -32,6 +33,7 @@ class Transactions:
     def __init__(self, cluster: Cluster, name: str, *, abort_ms: int = 10_000) -> None:
         self._cluster = cluster
         self._failed: ConnectorError | None = None
+        self._ended: queue.SimpleQueue[Exception | None] | None = None
         self._patience = PATIENCE * abort_ms / 1000
         self._until = time.monotonic() + JOIN_S
         self._producer = Producer(
@@ -49,12 +51,14 @@ class Transactions:
                 queue_buffering_max_kbytes=512 << 10,
                 queue_buffering_max_messages=2_000_000,
                 partitioner="murmur2",
+                delivery_report_only_error=True,
             )
         )
         self._doing("joining", self._producer.init_transactions)
 
     def begin(self) -> None:
-        """Open a transaction."""
+        """Open a transaction, once the last one is settled. Raises Lost."""
+        self.settle()
         self._until = time.monotonic() + self._patience
         self._doing("opening a transaction", lambda _: self._producer.begin_transaction())
 
@@ -73,13 +77,36 @@ class Transactions:
                 return
 
     def commit(self, offsets: Mapping[tuple[str, int], int], membership: Any) -> None:
-        """Commit with the input offsets, (topic, partition) → next offset; returns once it is durable."""
+        """Begin to commit with the input offsets, (topic, partition) → next offset; `settle` says what became of it."""
         places = [TopicPartition(self._cluster.named(topic), part, offset) for (topic, part), offset in offsets.items()]
-        if places:
-            self._doing("the offsets", lambda left: _within(left + SLACK_S, self._send_offsets, places, membership, left))
-        self._doing("committing a step", self._producer.commit_transaction)
-        if self._failed is not None:
-            raise Lost(str(self._failed)) from self._failed
+        self._ended = queue.SimpleQueue()
+        Thread(target=self._committed, args=(self._ended, places, membership), name="commit", daemon=True).start()
+
+    def settle(self) -> None:
+        """Return once the last commit is durable. Raises Lost if it is not, and never will be.
+
+        The thread is left behind where it does not return: librdkafka forgets the time-out of the offsets' request while the
+        group's coordinator is away (its issue 5456), and the worker would hold its partitions for minutes without judging them.
+        """
+        if self._ended is None:
+            return
+        try:
+            failed = self._ended.get(timeout=max(0.0, self._until - time.monotonic()) + SLACK_S)
+        except queue.Empty:
+            raise Lost("Kafka, committing a step: no answer in time; the worker ends and restores") from None
+        self._ended = None
+        if failed is not None:
+            raise failed
+
+    def _committed(self, ended: queue.SimpleQueue[Exception | None], places: list[TopicPartition], membership: Any) -> None:
+        try:
+            if places:
+                self._doing("the offsets", lambda left: self._send_offsets(places, membership, left))
+            self._doing("committing a step", self._producer.commit_transaction)
+        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+            ended.put(error)
+        else:
+            ended.put(None if self._failed is None else Lost(str(self._failed)))
 
     def _send_offsets(self, places: list[TopicPartition], membership: Any, seconds: float) -> None:
         self._producer.send_offsets_to_transaction(places, membership, seconds)
@@ -102,28 +129,3 @@ class Transactions:
                 time.sleep(0.05)
             else:
                 return
-
-
-def _within(seconds: float, call: Callable[..., None], *given: Any) -> None:
-    """Call in a thread that may be left behind. Raises what the call raises, or Lost if it does not return in time.
-
-    librdkafka forgets the time-out of a request to a group's coordinator that is away (its issue 5456): a worker would hold its
-    partitions for minutes without judging them.
-    """
-    ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
-
-    def work() -> None:
-        try:
-            call(*given)
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-            ended.put(error)
-        else:
-            ended.put(None)
-
-    threading.Thread(target=work, name="offsets", daemon=True).start()
-    try:
-        error = ended.get(timeout=seconds)
-    except queue.Empty:
-        raise Lost("Kafka, the offsets: the group's coordinator does not answer; the worker ends and restores") from None
-    if error is not None:
-        raise error

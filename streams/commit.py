@@ -55,6 +55,9 @@ class Store(Protocol):
     def commit(self, steps: Sequence[Step]) -> None:
         """Make the steps durable in one transaction, or raise and change nothing.
 
+        A store may do so while the next step is judged, if nothing of that one leaves before; where the first then fails, the
+        process ends with both in memory.
+
         Raises Lost if another judge has taken the store over: its memory, not this one's, stands for what is stored.
         """
 

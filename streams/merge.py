@@ -11,6 +11,8 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby, islice
+from operator import attrgetter
 
 from connectors.core import Record
 from streams.plan.load import MINUTE
@@ -43,12 +45,12 @@ class Merge:
 
     def put(self, records: Iterable[Record]) -> None:
         """Take records in, in the order of their offsets a topic; what lies before the position was judged already."""
-        for record in records:
-            into = self.inputs[record.topic]
-            if record.offset >= into.position:
+        for topic, run in groupby(records, key=attrgetter("topic")):
+            into = self.inputs[topic]
+            if new := [record for record in run if record.offset >= into.position]:
                 self._idle_since = 0
-                into.waiting.append(record)
-                into.bytes += len(record.body)
+                into.waiting.extend(new)
+                into.bytes += sum(len(record.body) for record in new)
                 into.ended = False
 
     def end(self, topic: str) -> None:
@@ -103,9 +105,28 @@ class Merge:
 
     def _run(self, source: Input, bound: float, limit: int, taken: list[Record], *, ticks: bool) -> bool:
         """Take from one input while it is the earliest; return False at a tick that may not be taken."""
+        if source is self.inputs.get(CONTEXT):
+            return self._controls(source, bound, limit, taken, ticks=ticks)
+        run: list[Record] = []
+        room = self._room
+        for record in islice(source.waiting, limit - len(taken)):
+            if run and (record.arrived >= bound or room <= 0):
+                break
+            run.append(record)
+            room -= len(record.body)
+        for record in run:
+            source.waiting.popleft()
+            source.position = record.offset + 1
+        taken += run
+        source.bytes -= self._room - room
+        self._room = room
+        return True
+
+    def _controls(self, source: Input, bound: float, limit: int, taken: list[Record], *, ticks: bool) -> bool:
+        """Take from `context` in the same way, one by one: ticks and answers are judged once, wherever they came from first."""
         while source.waiting and len(taken) < limit and self._room > 0:
             record = source.waiting[0]
-            told = tick_of(record) if record.topic == CONTEXT else None
+            told = tick_of(record)
             if told is not None and told > self.tick and not ticks:
                 return False
             source.waiting.popleft()

@@ -6,7 +6,7 @@ partition; what the cross-site stage answers to the last tick is judged when it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -47,7 +47,7 @@ class Partition:
         self.number, self.plan = number, plan
         self._ids, self._partitions, self._clock, self._seconds = ids, partitions, clock, seconds
         self._seen = found.seen
-        gate = Gate(number, partitions, infer)
+        gate = Gate(number, partitions, infer=infer)
         self.engine = Engine(
             plan,
             infer=infer,
@@ -65,13 +65,14 @@ class Partition:
         self._deaf = False
         self._asked = seconds() if self.engine.state.suspects else None
 
-    def put(self, record: Record) -> None:
-        """Take one consumed record in."""
-        if record.topic == CONTEXT and is_answer(record):
-            self._deaf = False
-            if control_of(record.body).get("tick") == self.engine.state.tick:
-                self._answer = record
-        self.merge.put((record,))
+    def put(self, records: Sequence[Record]) -> None:
+        """Take consumed records in, in the order of their offsets a topic."""
+        for record in records:
+            if record.topic == CONTEXT and is_answer(record):
+                self._deaf = False
+                if control_of(record.body).get("tick") == self.engine.state.tick:
+                    self._answer = record
+        self.merge.put(records)
 
     def take(self, limit: int) -> list[Record]:
         """Return the records to judge next; no tick while the answer to the last one is waited for."""

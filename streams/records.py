@@ -30,15 +30,13 @@ CONTROLS: Mapping[str, Mapping[str, type]] = {
 CONTEXT, EVENTS, HELD, DEAD = "context", "video-events", "held", "dead-letters"
 
 
+KINDS = {HELD: "held", DEAD: "dead", EVENTS: "event"}
+FRAMES = {HJ212, REDRIVEN}
+
+
 def kind_of(record: Record) -> str:
     """Return how a record is decoded: held, dead, event, hj212 or rows."""
-    if record.topic == HELD:
-        return "held"
-    if record.topic == DEAD:
-        return "dead"
-    if record.topic == EVENTS:
-        return "event"
-    return "hj212" if record.content_type in {HJ212, REDRIVEN} else "rows"
+    return KINDS.get(record.topic) or ("hj212" if record.content_type in FRAMES else "rows")
 
 
 def segments(records: list[Record]) -> Iterator[tuple[int, dict[str, Any] | None]]:

@@ -11,6 +11,8 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import Protocol
 
 import orjson
@@ -115,14 +117,20 @@ class Worker:
             self.run_once()
 
     def close(self) -> None:
-        """Leave off."""
-        self._inputs.close()
+        """Leave off, once the last step is durable. Raises Lost if it is not."""
+        try:
+            self._transactions.settle()
+        finally:
+            self._inputs.close()
 
     def run_once(self) -> int:
-        """Take in what has come and run a step; return how many records were judged."""
+        """Take in what has come and run a step; return how many records were judged.
+
+        The step is committed while the next one is judged; with nothing to judge it is waited for.
+        """
         polled = self._inputs.poll(POLL, self.setting.pause)
-        for record in polled.records:
-            self.parts[record.partition].put(record)
+        for number, run in groupby(polled.records, key=attrgetter("partition")):
+            self.parts[number].put(list(run))
         for topic, number, _offset in polled.ends:
             self.parts[number].merge.end(topic)
         self.vitals.begin()
@@ -131,10 +139,13 @@ class Worker:
         except Failed as failed:
             self._failed(failed)
             return 0
+        if not done:
+            self._transactions.settle()
         self._back_pressure()
         for part in self.parts.values():
             part.halving.passed(done)
             if part.engine.plan_named not in (None, self.plan.hash):
+                self._transactions.settle()
                 raise Lost(
                     f"from here on the log is judged by plan {part.engine.plan_named}; start the worker with it (`--plan`)"
                 )
@@ -147,7 +158,7 @@ class Worker:
     # --- the store of a step
 
     def commit(self, steps: Sequence[Step]) -> None:
-        """Commit the steps in one transaction."""
+        """Begin to commit the steps in one transaction, once the one before is durable."""
         put = self._transactions.put
         self._transactions.begin()
         offsets: dict[tuple[str, int], int] = {}
@@ -164,12 +175,14 @@ class Worker:
     # --- partitions
 
     def _assigned(self, numbers: Sequence[int]) -> Mapping[int, Mapping[str, int]]:
+        self._transactions.settle()
         for number in numbers:
             self.parts[number] = self._restore(number)
         self.vitals.assigned(numbers)
         return {number: self.parts[number].merge.positions for number in numbers}
 
     def _revoked(self) -> None:
+        self._transactions.settle()
         self.parts.clear()
         self._held.clear()
 
@@ -205,6 +218,7 @@ class Worker:
     def _failed(self, failed: Failed) -> None:
         """Restore the partition whose judge failed, and let it try again by halves."""
         assert isinstance(failed.part, Partition)
+        self._transactions.settle()
         number = failed.part.number
         _log.error(
             "the judge failed on partition %d: %s; it is restored and tries by halves", number, failed, exc_info=failed.error

@@ -10,7 +10,8 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable
-from itertools import chain
+from itertools import chain, groupby
+from operator import attrgetter
 from threading import Thread
 from typing import Any
 
@@ -137,8 +138,8 @@ def memory(told: dict[str, Any]) -> None:
 
     def work() -> int:
         for at in range(0, len(log), POLL):
-            for record in log[at : at + POLL]:
-                parts[record.partition].put(record)
+            for number, run in groupby(log[at : at + POLL], key=attrgetter("partition")):
+                parts[number].put(list(run))
             for part in parts.values():
                 for topic in INPUTS:
                     part.merge.end(topic)

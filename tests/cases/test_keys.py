@@ -50,9 +50,7 @@ def test_a_wrong_or_revoked_secret_opens_nothing(desk: Desk) -> None:
         desk.revoke_key(made["id"], "admin")
 
 
-@pytest.mark.parametrize(
-    ("name", "sites", "by"), [("a", None, "leader"), (" ", None, "admin"), ("a", None, "nobody")]
-)
+@pytest.mark.parametrize(("name", "sites", "by"), [("a", None, "leader"), (" ", None, "admin"), ("a", None, "nobody")])
 def test_a_key_needs_an_admin_a_name_and_a_scope(desk: Desk, name: str, sites: list[str] | None, by: str) -> None:
     with pytest.raises(Refused):
         desk.create_key(name, sites, by)

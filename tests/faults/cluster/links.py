@@ -103,9 +103,11 @@ class MemoryTransactions:
         self._links = links
         self._id = f"worker-{links.name}"
         self._epoch = links.broker.join(self._id)
+        self._due: tuple[Mapping[Place, int], Any] | None = None
 
     def begin(self) -> None:
-        """Open a transaction."""
+        """Open a transaction, once the last one is settled."""
+        self.settle()
         broker = self._links.broker
         broker.check(self._id, self._epoch)
         broker.open[self._id] = Open(self._id, self._links.now())
@@ -118,6 +120,18 @@ class MemoryTransactions:
         broker.write(self._id, (topic, partition), Entry(name, value, self._links.now(), headers or {}, "open"))
 
     def commit(self, offsets: Mapping[Place, int], membership: Any) -> None:
+        """Commit at once, or as late as may be: whatever comes between the two finds the transaction open."""
+        self._due = offsets, membership
+        if self._links.rng.random() < 0.5:
+            self.settle()
+
+    def settle(self) -> None:
+        """Commit what is due."""
+        if self._due is not None:
+            due, self._due = self._due, None
+            self._commit(*due)
+
+    def _commit(self, offsets: Mapping[Place, int], membership: Any) -> None:
         """Commit, or die, or fall asleep: before the offsets, between them and the end, or behind it."""
         draw = 1.0 if self._links.calm() else self._links.rng.random()
         if draw < 0.03:
