@@ -77,13 +77,18 @@ class Transactions:
                 return
 
     def commit(self, offsets: Mapping[tuple[str, int], int], membership: Any) -> None:
-        """Begin to commit with the input offsets, (topic, partition) → next offset; `settle` says what became of it."""
+        """Commit with the input offsets, (topic, partition) → next offset; returns once it is durable. Raises Lost."""
+        self.hand_over(offsets, membership)
+        self.settle()
+
+    def hand_over(self, offsets: Mapping[tuple[str, int], int], membership: Any) -> None:
+        """Commit in the background: `settle` says what became of it."""
         places = [TopicPartition(self._cluster.named(topic), part, offset) for (topic, part), offset in offsets.items()]
         self._ended = queue.SimpleQueue()
         Thread(target=self._committed, args=(self._ended, places, membership), name="commit", daemon=True).start()
 
     def settle(self) -> None:
-        """Return once the last commit is durable. Raises Lost if it is not, and never will be.
+        """Return once what was handed over is durable. Raises Lost if it is not, and never will be.
 
         The thread is left behind where it does not return: librdkafka forgets the time-out of the offsets' request while the
         group's coordinator is away (its issue 5456), and the worker would hold its partitions for minutes without judging them.

@@ -59,7 +59,8 @@ class State:
         self.slabs = {
             "sites": Slab("sites", SITE, chunk_bytes),
             "newest": Slab("newest", seen.NEWEST, chunk_bytes),
-            "grid": Slab("grid", grid.RECORD, chunk_bytes),
+            "grid:even": Slab("grid:even", grid.RECORD, chunk_bytes),
+            "grid:odd": Slab("grid:odd", grid.RECORD, chunk_bytes),
             "channel": Slab("channel", channel.RECORD, chunk_bytes),
             "order": Slab("order", ORDER, chunk_bytes),
         }
@@ -67,6 +68,7 @@ class State:
             record = CATALOG[rule.detector].record
             if record.itemsize:
                 self.slabs[f"rule:{rule.id}"] = Slab(f"rule:{rule.id}", record, chunk_bytes)
+        self.grid: grid.Halves = self.slabs["grid:even"], self.slabs["grid:odd"]
         self.seen = seen.Seen(self.slabs["newest"], load_seen, next_run)
         self.episodes: dict[str, Episodes] = {rule.id: {} for rule in plan.rules}
         self.windows: dict[str, list[Window]] = {}
@@ -83,7 +85,8 @@ class State:
         self.index.extend()
         self.slabs["sites"].rows(len(self.index.sites.names))
         self.slabs["order"].rows(len(self.index.cells))
-        self.slabs["grid"].rows(len(self.index.cells))
+        for half in self.grid:
+            half.rows(len(self.index.cells))
         self.slabs["channel"].rows(len(self.index.channels.names))
 
     def refresh(self, facts: Facts) -> None:

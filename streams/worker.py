@@ -169,7 +169,7 @@ class Worker:
             for name, chunk in messages(step.chunks):
                 put(LIVE_STATE, number, name, chunk)
             offsets |= {(topic, number): offset for topic, offset in self.parts[number].merge.positions.items()}
-        self._transactions.commit(offsets, self._inputs.membership())
+        self._transactions.hand_over(offsets, self._inputs.membership())
         self.vitals.done(steps)
 
     # --- partitions

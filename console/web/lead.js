@@ -8,6 +8,7 @@ import { Steps, start } from "./forms.js";
 import { call } from "./api.js";
 import { go, hash } from "./store.js";
 import { touched } from "./lists.js";
+import { Departments } from "./departments.js";
 
 const list = (value) => (Array.isArray(value) ? value : value ? [value] : []);
 
@@ -84,7 +85,8 @@ export function LeadBody({ lead, alerts }) {
     <section>
       <h3>${t("lead.alerts")}</h3>
       <${AlertLinks} alerts=${alerts} />
-    </section>`;
+    </section>
+    <${Departments} site=${lead.site} />`;
 }
 
 export const alertsOf = (thing) => list(thing.alert_rows ?? thing.alerts).filter((one) => typeof one === "object");

@@ -21,9 +21,9 @@ LARGEST = 1e9
 """A value beyond ±1e9 is no concentration, flow or level: it counts as unusable, so that sixty sums fit in int64."""
 FULL = 255
 """Counts end here, and a minute with so many values is not valid: nothing samples that fast, and its mean is not known."""
-RECORD = np.dtype(
-    [("hour", "<i8", (2,)), ("sum", "<i8", (2, 60)), ("n", "u1", (2, 60)), ("bad", "u1", (2, 60))],
-)
+RECORD = np.dtype([("hour", "<i8"), ("sum", "<i8", (60,)), ("n", "u1", (60,)), ("bad", "u1", (60,))])
+Halves = tuple[Slab, Slab]
+"""Even hours and odd ones, a row a cell: stored apart, for what is changed now is nearly always in one of them."""
 
 
 class Hours(NamedTuple):
@@ -37,24 +37,26 @@ class Hours(NamedTuple):
     minute_means: Float64
 
 
-def add(slab: Slab, cell: Int64, time: Int64, value: Float64, usable: Bools) -> None:
+def add(halves: Halves, cell: Int64, time: Int64, value: Float64, usable: Bools) -> None:
     """Put rows (n,) into their slots. Every hour before the open two must have been closed by the caller."""
-    if not len(cell):
-        return
     hour = time // HOUR
-    parity = hour & 1
-    slab.rows(int(cell.max()) + 1)
-    _renew(slab, cell, hour, parity)
     usable = usable & (np.abs(value) <= LARGEST)
-    slot = (time % HOUR) // MINUTE
-    flat = (cell * 2 + parity) * 60 + slot
+    for parity, slab in enumerate(halves):
+        mine = np.flatnonzero(hour & 1 == parity)
+        if len(mine):
+            _add(slab, cell[mine], hour[mine], (time[mine] % HOUR) // MINUTE, value[mine], usable[mine])
+
+
+def _add(slab: Slab, cell: Int64, hour: Int64, slot: Int64, value: Float64, usable: Bools) -> None:
+    slab.rows(int(cell.max()) + 1)
+    _renew(slab, cell, hour)
+    flat = cell * 60 + slot
     order = np.argsort(flat, kind="stable")
     flat = flat[order]
     starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
     good = usable[order]
     scaled = np.where(good, np.rint(np.where(good, value[order], 0.0) * SCALE), 0.0).astype(np.int64)
-    at = flat[starts]
-    place = (at // 120, (at // 60) % 2, at % 60)
+    place = np.divmod(flat[starts], 60)
     data = slab.data
     data["sum"][place] += np.add.reduceat(scaled, starts)
     for name, counted in (("n", good), ("bad", ~good)):
@@ -63,43 +65,49 @@ def add(slab: Slab, cell: Int64, time: Int64, value: Float64, usable: Bools) -> 
     slab.touch(cell)
 
 
-def _renew(slab: Slab, cell: Int64, hour: Int64, parity: Int64) -> None:
-    """Clear the halves that still hold a closed hour."""
+def _renew(slab: Slab, cell: Int64, hour: Int64) -> None:
+    """Clear the rows that still hold a closed hour."""
     data = slab.data
-    stale = data["hour"][cell, parity] < hour
+    stale = data["hour"][cell] < hour
     if stale.any():
-        rows, halves = cell[stale], parity[stale]
         for name in ("sum", "n", "bad"):
-            data[name][rows, halves] = 0
-        data["hour"][rows, halves] = hour[stale]
+            data[name][cell[stale]] = 0
+        data["hour"][cell[stale]] = hour[stale]
 
 
-def close(slab: Slab, cell: Int64, upto: Int64, water: Bools, flow: Int64, validity: Validity) -> Hours:
-    """Close every open hour <= upto of the given cells; the slots are cleared.
+def close(halves: Halves, cell: Int64, upto: Int64, water: Bools, flow: Int64, validity: Validity) -> Hours:
+    """Close every open hour <= upto of the given cells; the slots are cleared. Hours leave by cell, then by hour.
 
     cell (k,) the cells to look at; upto (k,) hour number; water (k,) whether one unusable value spoils the minute
     (HJ 212-2017 C.16–C.18); flow (k,) the cell that holds the flow of the same point, -1 without one.
     """
+    closed = [_close(slab, cell, upto, water, flow, validity) for slab in halves]
+    columns = [np.concatenate(parts) for parts in zip(*closed, strict=True)]
+    order = np.lexsort((columns[1], columns[0]))
+    return Hours._make(column[order] for column in columns)
+
+
+def _close(slab: Slab, cell: Int64, upto: Int64, water: Bools, flow: Int64, validity: Validity) -> Hours:
     data = slab.data
-    rows, halves = np.nonzero((data["hour"][cell] > 0) & (data["hour"][cell] <= upto[:, None]))
+    rows = np.flatnonzero((data["hour"][cell] > 0) & (data["hour"][cell] <= upto))
     cells = cell[rows]
-    means, valid, count = _minutes(data, cells, halves, water[rows], validity)
+    means, valid, count = _minutes(data, cells, water[rows], validity)
     minutes = np.minimum(60, valid.sum(axis=1) * _coverage(count > 0))
-    mean = _mean(data, cells, halves, flow[rows], means, valid)
-    hours = data["hour"][cells, halves].copy()
+    mean = _mean(data, cells, flow[rows], means, valid)
+    hours = data["hour"][cells].copy()
     closed = Hours(cells, hours, mean, minutes, (count > 0).sum(axis=1), np.where(valid, means, np.nan))
     for name in ("hour", "sum", "n", "bad"):
-        data[name][cells, halves] = 0
+        data[name][cells] = 0
     slab.touch(cells)
     return closed
 
 
-def _minutes(data: NDArray[Any], cells: Int64, halves: Int64, water: Bools, validity: Validity) -> tuple[Float64, Bools, Int64]:
+def _minutes(data: NDArray[Any], cells: Int64, water: Bools, validity: Validity) -> tuple[Float64, Bools, Int64]:
     """Give minute means (k, 60), which of them are valid, and how many values each slot got."""
-    n = data["n"][cells, halves].astype(np.int64)
-    bad = data["bad"][cells, halves].astype(np.int64)
+    n = data["n"][cells].astype(np.int64)
+    bad = data["bad"][cells].astype(np.int64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = data["sum"][cells, halves] / (n * SCALE)
+        means = data["sum"][cells] / (n * SCALE)
     due = n.max(axis=1, initial=0)
     least = np.where(due >= validity.samples_per_minute, validity.samples_per_minute, np.ceil(validity.share_of_minute * due))
     healthy = np.where(water[:, None], bad == 0, n >= 0.75 * (n + bad))
@@ -119,16 +127,16 @@ def _coverage(occupied: Bools) -> Int64:
     return np.where(smallest > 30, 1, smallest)
 
 
-def _mean(data: NDArray[Any], cells: Int64, halves: Int64, flow: Int64, means: Float64, valid: Bools) -> Float64:
+def _mean(data: NDArray[Any], cells: Int64, flow: Int64, means: Float64, valid: Bools) -> Float64:
     """Mean of the valid minutes: weighted by the flow of the same minutes where there is one (rules A-AV-6), else arithmetic."""
     share = valid.astype(np.float64)
     has = (flow >= 0) & (flow < len(data))
     if has.any():
         other = flow[has]
-        n = data["n"][other, halves[has]]
-        same = data["hour"][other, halves[has]] == data["hour"][cells[has], halves[has]]
+        n = data["n"][other]
+        same = data["hour"][other] == data["hour"][cells[has]]
         with np.errstate(invalid="ignore", divide="ignore"):
-            litres = np.where((n > 0) & same[:, None], data["sum"][other, halves[has]] / n, 0.0)
+            litres = np.where((n > 0) & same[:, None], data["sum"][other] / n, 0.0)
         weighted = share[has] * np.maximum(litres, 0.0)
         total = weighted.sum(axis=1)
         share[has] = np.where(total[:, None] > 0, weighted, share[has])

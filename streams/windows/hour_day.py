@@ -82,7 +82,7 @@ def _enter(screened: Screened, rows: NDArray[Any], state: State, flow: Flow) -> 
     role = index.role[series]
     cell = index.cell[series].astype(np.int64)
     cells = cell >= 0
-    grid.add(state.slabs["grid"], cell[cells], time[cells], value[cells], usable[cells])
+    grid.add(state.grid, cell[cells], time[cells], value[cells], usable[cells])
     _device(screened, rows[(role == HOUR_RAW) | (role == HOUR_ZS)], state, flow, HOUR)
     _device(screened, rows[(role == DAY_RAW) | (role == DAY_ZS)], state, flow, DAY)
 
@@ -146,10 +146,9 @@ def _close_sites(state: State, plan: Plan, sites: NDArray[Any], epochs: Int64, a
     slab.touch(sites)
     upto = np.full(len(index.sites.names), -1, np.int64)
     upto[sites] = epochs - 1
-    grid_rows = len(state.slabs["grid"])
-    cells = np.flatnonzero(upto[index.cell_site[:grid_rows]] >= 0)
+    cells = np.flatnonzero(upto[index.cell_site] >= 0)
     water = index.is_water[index.cell_channel[cells]]
-    hours = grid.close(state.slabs["grid"], cells, upto[index.cell_site[cells]], water, index.cell_flow[cells], plan.validity)
+    hours = grid.close(state.grid, cells, upto[index.cell_site[cells]], water, index.cell_flow[cells], plan.validity)
     state.books["windows.minute"] += int(hours.slots.sum())
     _settle_hours(state, plan, hours, upto, at, flow)
     _settle_days(state, plan, sites, epochs, at, flow)

@@ -34,7 +34,7 @@ def chromium() -> Iterator[Any]:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
-    made.app.include_router(conditions.router(list))
+    made.app.include_router(conditions.router(lambda: made.conditions))
     yield made
     made.desk.close()
 

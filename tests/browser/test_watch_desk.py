@@ -211,6 +211,45 @@ def test_unhandled_count_leads_to_exactly_its_rows(world: World, desk_page: Page
     page.wait_for_selector(f"#queue [aria-setsize='{count}']")
 
 
+def test_a_case_shows_what_other_departments_know_of_its_site(world: World, desk_page: Page) -> None:
+    first = alert(1)
+    world.judged(first, lead(1, [first["id"]]))
+    case = world.desk.open_case(world.desk.leads()[0]["id"], "zhang")
+    page = desk_page.open(f"#view=cases&sel=case/{case['id']}")
+    page.wait_for_selector(".departments")
+    rows = page.locator(".departments tbody tr").all_inner_texts()
+    assert [row.split("\t")[:4] for row in rows] == [
+        ["2026-09-15", "处罚", "示环罚〔2026〕7号", "超标排放 · 120,000 元"],
+        ["2026-03-02", "检查", "", "未见异常"],
+    ], "the newest first"
+    assert "区市场监管局" in rows[1], "its department stands for an authority that was not told"
+    assert "来源 checks，第 4 行，SHA-256 abab" in page.locator(".departments tbody tr").first.get_attribute("title")
+    assert "industry：permits 为 4411；另有 4417 (checks)" in page.inner_text(".departments .links")
+    page.goto(f"{desk_page.address}/#view=leads&sel=lead/{world.desk.leads()[0]['id']}")
+    page.wait_for_selector(".departments")
+
+
+def test_an_alarm_of_the_platform_about_itself_stands_over_every_view(world: World, desk_page: Page) -> None:
+    world.conditions = [
+        {"id": "partition-dead", "subject": "7", "severity": "critical", "since": NOW - HOUR}
+        | {
+            "zh": "分区 7 无人研判",
+            "en": "Partition 7 is judged by nobody",
+            "remedy_zh": "启动研判进程",
+            "remedy_en": "start a worker",
+        }
+    ]
+    page = desk_page.open()
+    page.wait_for_selector(".banner[role=alert] >> text=分区 7 无人研判 — 启动研判进程")
+    page.goto(f"{desk_page.address}/#view=books")
+    page.wait_for_selector(".banner[role=alert] >> text=分区 7 无人研判")
+    world.conditions = []
+    page.reload()
+    page.wait_for_selector(".link.live")
+    page.wait_for_timeout(300)
+    assert page.locator(".banner").count() == 0
+
+
 def test_ten_thousand_rows_stay_a_small_page(world: World, desk_page: Page) -> None:
     world.judged(*[alert(k, opened_ms=NOW - k * 1000) for k in range(1200)])
     page = desk_page.open()

@@ -34,7 +34,6 @@ def test_a_client_that_forgets_its_time_out_is_left_behind(kafka: Kafka, monkeyp
 
     put(b"whole")
     transactions.commit({(TOPIC, 0): 1}, consumer.consumer_group_metadata())
-    transactions.settle()
     put(b"half")
 
     def sleep(*_: Any) -> None:
@@ -42,7 +41,7 @@ def test_a_client_that_forgets_its_time_out_is_left_behind(kafka: Kafka, monkeyp
 
     monkeypatch.setattr(transactions, "_send_offsets", sleep)
     began = time.monotonic()
-    transactions.commit({(TOPIC, 0): 2}, consumer.consumer_group_metadata())
+    transactions.hand_over({(TOPIC, 0): 2}, consumer.consumer_group_metadata())
     with pytest.raises(Lost, match="no answer in time"):
         transactions.settle()
     assert time.monotonic() - began < 30

@@ -100,6 +100,24 @@ class Curves:
         return summarise(self.series(site, point, factor, start, end, period), start, window_length(start, end, most))
 
 
+FETCHED = {"source": "checks", "department": "区市场监管局", "fetched": "2026-11-01T02:30:00.000+08:00", "sha256": "ab" * 32}
+REFERENCE = {
+    "facts": [
+        {"kind": "inspection", "date": "2026-03-02", "number": "", "authority": "", "result": "未见异常", "row": "3"} | FETCHED,
+        {"kind": "penalty", "date": "2026-09-15", "number": "示环罚〔2026〕7号", "authority": "示范县生态环境局", "row": "4"}
+        | {"result": "超标排放", "amount": "120000"}
+        | FETCHED,
+    ],
+    "fields": [],
+    "conflicts": [
+        {"table": "sites", "key": "XS001", "field": "industry", "value": "4411", "source": "permits"}
+        | {"others": [{"source": "checks", "value": "4417"}]}
+    ],
+    "left_out": [],
+}
+"""What other departments say of SITE."""
+
+
 def registry(site: str) -> dict[str, Any]:
     if site not in SITES:
         return {}
@@ -108,7 +126,8 @@ def registry(site: str) -> dict[str, Any]:
         for code, (zh, en, unit, _, limit) in FACTORS.items()
     ]
     points = [{"point": name, "name": name, "medium": "gas", "factors": factors} for name in ("DA001", "DA002")]
-    return {"site": site, "name": SITES[site], "enterprise": SITES[site], "district": "示范县", "points": points}
+    card = {"site": site, "name": SITES[site], "enterprise": SITES[site], "district": "示范县", "points": points}
+    return card | {"reference": REFERENCE} if site == SITE else card
 
 
 PEOPLE = (
@@ -141,6 +160,7 @@ class World:
             path.write_bytes(empty_desk())
         self.desk = Desk(f"sqlite:///{path}", clock=lambda: self.now, migrate=False)
         self.offered = 0
+        self.conditions: list[dict[str, Any]] = []
         self.app = create_app(
             self.desk, Curves(), clock=lambda: self.now, registry=registry, title="示范市",
             books=lambda: {"readings": {"received": 100, "accepted": 97, "duplicate": 1, "revised": 0, "late": 1, "refused": 1}},

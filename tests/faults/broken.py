@@ -67,7 +67,11 @@ class StaleStore(Store):
         StaleStore.older = before
 
     def restored(self) -> list[Chunk]:
-        slabs = {key: body for key, body in StaleStore.older.items() if key[:2] == ("slab", "grid") and key in self.disk.chunks}
+        slabs = {
+            key: body
+            for key, body in StaleStore.older.items()
+            if key[0] == "slab" and key[1].startswith("grid:") and key in self.disk.chunks
+        }
         return [chunk._replace(body=slabs.get(chunk[:3], chunk.body)) for chunk in super().restored()]
 
 

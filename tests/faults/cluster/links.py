@@ -119,7 +119,7 @@ class MemoryTransactions:
         name = key.decode() if isinstance(key, bytes) else key
         broker.write(self._id, (topic, partition), Entry(name, value, self._links.now(), headers or {}, "open"))
 
-    def commit(self, offsets: Mapping[Place, int], membership: Any) -> None:
+    def hand_over(self, offsets: Mapping[Place, int], membership: Any) -> None:
         """Commit at once, or as late as may be: whatever comes between the two finds the transaction open."""
         self._due = offsets, membership
         if self._links.rng.random() < 0.5:
