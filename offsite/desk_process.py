@@ -6,7 +6,7 @@ and leads are projected into the same database by the agents. While the database
 for it and says so; what a person was told is done is in the database.
 
 What it can say of judging is what the agents note in the database: how far each partition was judged, and the workers' books. Which
-devices are connected only their gateway knows: it lists the registered ones.
+devices are connected the gateways tell.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from offsite.departments import Departments
 from offsite.desk_work import carry, let_time_act, take_people
 from offsite.device_routes import command_router
 from offsite.patience import patiently
+from offsite.presence import Presence
 from offsite.process_monitor import desk_monitor
 from offsite.reference_open import kafka_ways
 from offsite.serving import foreground
@@ -78,6 +79,7 @@ class DeskProcess:
     def __init__(self, desk: Desk, history: History, cluster: Cluster, clock: Clock, settings: Settings) -> None:
         self.desk, self.history, self.cluster, self.clock, self.settings = desk, history, cluster, clock, settings
         self.remote = RemoteGateway(cluster, clock)
+        self.presence = Presence(clock)
         self.registry = Registry()
         self.departments = Departments(settings, desk, clock, history, lambda: self.registry, kafka_ways(settings))
         self.web = Web()
@@ -87,11 +89,19 @@ class DeskProcess:
     # --- what the pages ask
 
     def devices(self) -> list[Row]:
-        """Return one row a registered device; `online` is None: it is not known here."""
+        """Return one row a device, the registered ones first; `online` is None while no gateway is heard."""
+        known, presence = self.registry.by_mn, self.presence
         return [
-            {"mn": mn, "site": points[0].site, "point": ",".join(p.point for p in points), "known": True}
-            | {"online": None, "last_seen": None, "held": 0}
-            for mn, points in self.registry.by_mn.items()
+            {
+                "mn": mn,
+                "site": known[mn][0].site if mn in known else "",
+                "point": ",".join(p.point for p in known.get(mn, ())),
+                "known": mn in known,
+                "online": presence.online(mn),
+                "last_seen": presence.last_seen(mn),
+                "held": 0,
+            }
+            for mn in (*known, *sorted(presence.devices() - known.keys()))
         ]
 
     def books(self) -> Row:
@@ -149,6 +159,7 @@ class DeskProcess:
         jobs = [
             monitor.beat(),
             self.remote.listen(self._stopping),
+            self.presence.listen(self.cluster, self._stopping),
             repair.look(self, self.ask, lambda _: True),
             let_time_act(self.desk),
             self.departments.run(),

@@ -36,6 +36,7 @@ from offsite.intake import Intake, decode
 from offsite.io_process import Ports
 from offsite.key_memory import KeyMemory
 from offsite.patience import patiently
+from offsite.presence import Teller
 from offsite.process_monitor import Spool as Kept
 from offsite.process_monitor import gateway_monitor
 from offsite.receipts import Receipts
@@ -69,9 +70,9 @@ class GatewayProcess:
         self.intake = Intake(self.log, lambda: self.registry)
         self.devices = DeviceBook(settings, lambda: self.registry)
         self.receipts = Receipts(time.monotonic)
-        self.gateway = Gateway(
-            self.receipts.frames(self.intake.frame), clock=clock, device=self.devices.settings, reject=self.intake.bad
-        )
+        self.presence = Teller(cluster, settings.instance, clock)
+        accept = self.presence.frames(self.receipts.frames(self.intake.frame))
+        self.gateway = Gateway(accept, clock=clock, device=self.devices.settings, reject=self.intake.bad)
         self.inputs = inputs.build(settings.inputs, self._doors(), lambda name: partial(self.intake.rows, source=name))
         self._http: HttpCounters | None = None
         self._stopping = threading.Event()
@@ -105,7 +106,7 @@ class GatewayProcess:
         await self._listen()
         self.ports.metrics = monitor.start(self.settings.metrics_port, self.settings.metrics_host)
         commands = follow_commands(self.cluster, self.gateway, self._reply, self.clock, self._stopping)
-        jobs = [monitor.beat(), inputs.run_inputs(self.inputs), commands]
+        jobs = [monitor.beat(), inputs.run_inputs(self.inputs), commands, self.presence.run(self.gateway)]
         try:
             await serve_until(stop, jobs, [self.gateway.lost, self._failed], lambda: ready(self.ports))
         finally:

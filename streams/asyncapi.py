@@ -16,6 +16,7 @@ from streams.topics import (
     CATALOGUE,
     DEAD_LETTERS,
     DEVICE_COMMANDS,
+    DEVICE_PRESENCE,
     DEVICE_REPLIES,
     HISTORY,
     INPUTS,
@@ -62,6 +63,7 @@ MESSAGES: dict[str, Sequence[Message]] = {
     DEAD_LETTERS: (Message(ANY, "", "refused input, byte for byte; the headers say why"),),
     DEVICE_COMMANDS: (Message(JSON, "device-command", "one command"),),
     DEVICE_REPLIES: (Message(JSON, "device-reply", "one reply"),),
+    DEVICE_PRESENCE: (Message(JSON, "device-presence", "all devices of one gateway"),),
     REGISTRY: (Message(JSON, "registry", "the whole registry"),),
 }
 """What travels on each topic."""

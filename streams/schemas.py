@@ -27,6 +27,7 @@ SCHEMAS: Mapping[str, Callable[[], Schema]] = {
     "dead-letter": outputs.dead_letter,
     "device-command": inputs.device_command,
     "device-reply": outputs.device_reply,
+    "device-presence": outputs.device_presence,
     "site-summary": outputs.summary,
     "registry": outputs.registry,
 }

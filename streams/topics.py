@@ -52,7 +52,7 @@ INPUTS = ("sensor-readings", "emission-monitoring", "power-usage", "video-events
 """Co-partitioned; the order is the order of records that carry the same log time, what changes a judgement last."""
 ALERTS, LEADS, CASE_EVENTS, HISTORY = "alerts", "leads", "case-events", "history"
 LIVE_STATE, DEAD_LETTERS, SUMMARIES, REGISTRY = "live-state", "dead-letters", "site-summaries", "registry"
-DEVICE_COMMANDS, DEVICE_REPLIES = "device-commands", "device-replies"
+DEVICE_COMMANDS, DEVICE_REPLIES, DEVICE_PRESENCE = "device-commands", "device-replies", "device-presence"
 
 CATALOGUE = {
     topic.name: topic
@@ -85,6 +85,14 @@ CATALOGUE = {
         Topic(DEAD_LETTERS, "source", "refused input with its reason, re-drivable", max_bytes=17 * MB),
         Topic(DEVICE_COMMANDS, "site", "commands to the gateway that holds the socket"),
         Topic(DEVICE_REPLIES, "site", "what the device answered"),
+        Topic(
+            DEVICE_PRESENCE,
+            "gateway",
+            "the devices that are connected to each gateway, and when they were heard last",
+            days=None,
+            max_bytes=4 * MB,
+            single=True,
+        ),
         Topic(
             REGISTRY,
             "registry",

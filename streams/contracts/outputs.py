@@ -235,6 +235,18 @@ def device_reply() -> Schema:
     return document("device-reply", "Device reply", "How a command to a device ended.", objects(properties), [example])
 
 
+def device_presence() -> Schema:
+    """Return the schema of what a gateway tells of its connections."""
+    properties = {
+        "gateway": told(NAME, "its instance name"),
+        "at": OUT_TIME,
+        "devices": {"type": "object", "additionalProperties": OUT_TIME, "description": "MN → time of its last frame"},
+    }
+    example = {"gateway": "gateway-1", "at": _AT, "devices": {"LD130124000122": _AT}}
+    title = "The devices that are connected to a gateway; each message replaces the one before."
+    return document("device-presence", "Device presence", title, objects(properties), [example])
+
+
 def summary() -> Schema:
     """Return the schema of what a partition asks the cross-site stage at a tick."""
     silent = {"type": "array", "prefixItems": [NAME, TEXT, TEXT], "minItems": 3, "maxItems": 3}

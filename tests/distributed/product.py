@@ -128,10 +128,11 @@ class Product:
         )
         self.processes: list[Process] = []
 
-    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def command(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a verb to its end."""
         command = [sys.executable, "-m", "offsite", *words, "--config", str(self.config)]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+        around = dict(os.environ) | environment
+        return subprocess.run(command, cwd=ROOT, env=around, capture_output=True, text=True, check=False, timeout=120)
 
     def process(self, verb: str, name: str, *words: str, kind: type[Process] = Process, **environment: str) -> Any:
         """Make a process of a verb; it is not started yet."""

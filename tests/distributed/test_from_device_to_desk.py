@@ -74,6 +74,10 @@ def test_from_a_frame_to_an_alert_on_the_desk(product: Product) -> None:
     assert found[0]["site"] == "S1"
 
 
+def device_row(desk: int, mn: str) -> dict[str, object]:
+    return next(row for row in ask(desk, "/api/v1/devices")["devices"] if row["mn"] == mn)
+
+
 @pytest.mark.parametrize(("gateway", "given"), [("gateway-1", 1), ("gateway-2", 2)])
 def test_a_command_from_the_desk_reaches_the_gateway_that_holds_the_device(product: Product, gateway: str, given: int) -> None:
     """Both gateways read every command; the one that holds the device gives it, and it is replied to once."""
@@ -81,11 +85,13 @@ def test_a_command_from_the_desk_reaches_the_gateway_that_holds_the_device(produ
     with closing(Device(port)) as device:
         device.send("2011", int(time.time() * 1000) // 60_000 * 60_000)
         until(lambda: device.acked, what="the device's acknowledgement")
+        until(lambda: device_row(desk, DEVICE_MN)["online"], what="the device's connection on the desk")
         begin = int(time.time() * 1000) // HOUR * HOUR - 2 * HOUR
-        span = {"BeginTime": begin, "EndTime": begin + HOUR}
-        outcome = ask(desk, f"/api/v1/devices/{DEVICE_MN}/commands/2061", span, person="li")
+        times = f"BeginTime={rfc3339(begin)}", f"EndTime={rfc3339(begin + HOUR)}"
+        sent = product.command("device", "send", DEVICE_MN, "2061", *times, "--as", "li", "--json", OFFSITE_DESK_PORT=str(desk))
+        assert sent.returncode == 0, sent.stderr
         device._line.shutdown(socket.SHUT_RDWR)  # its thread reads on: closing alone would leave the connection standing
-    assert outcome == {"qn_rtn": 1, "exe_rtn": 1, "fault": None}
+    assert json.loads(sent.stdout) == {"qn_rtn": 1, "exe_rtn": 1, "fault": None}
     assert device.asked == [("2061", begin, begin + HOUR)]
     replies = [json.loads(seen.record.body) for seen in newest(product.cluster, DEVICE_REPLIES, 9, 2, clock=time.monotonic)]
     assert len({reply["id"] for reply in replies}) == len(replies) == given
@@ -142,6 +148,25 @@ def test_letters_come_back_after_a_fix_and_nothing_behind_them_waits(product: Pr
     desk = named(product, "desk-1").told["desk"]
     until(lambda: ask(desk, "/api/v1/books")["readings"]["accepted"] >= 3, 100, "the letter's reading in the books")
     assert not [each for each in letters() if each["reason"] == "unregistered"], "driven again, and not refused again"
+
+
+def test_devices_that_nobody_registered_are_shown_while_they_are_connected(product: Product) -> None:
+    port, desk = named(product, "gateway-2").told["ready"]["hj212"], named(product, "desk-1").told["desk"]
+    stranger = "77777770000001"
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as link:
+        link.sendall(
+            encode_frame(stranger, "2061", int(time.time() * 1000) // HOUR * HOUR, {"a21026": {"Avg": 1.0, "Flag": "N"}})
+        )
+        assert b"CN=9014" in link.recv(4096)
+        row = until(
+            lambda: next((r for r in ask(desk, "/api/v1/devices")["devices"] if r["mn"] == stranger), None), what="the stranger"
+        )
+        assert (row["known"], row["online"], row["site"]) == (False, True, "")
+        assert row["last_seen"]
+        listed = product.command("device", "list", "--json", OFFSITE_DESK_PORT=str(desk))
+        assert stranger in {json.loads(line)["mn"] for line in listed.stdout.splitlines()}, listed.stderr
+    until(lambda: all(r["mn"] != stranger for r in ask(desk, "/api/v1/devices")["devices"]), what="its end")
+    assert device_row(desk, MN)["online"] is False, "it said something before, and is gone"
 
 
 def test_a_stop_gives_way_at_once_and_leaves_no_process(product: Product) -> None:
