@@ -23,6 +23,7 @@ from connectors.hj212.server import Gateway
 from connectors.kafka import Cluster
 from connectors.kafka_news import news
 from connectors.kafka_sender import Sender
+from offsite.hearing import hear
 from streams.topics import DEVICE_COMMANDS, DEVICE_REPLIES
 
 ANSWER_S = 50.0
@@ -112,18 +113,7 @@ class RemoteGateway:
 
     async def listen(self, stopping: threading.Event) -> None:
         """Hear replies until cancelled; ends with Lost if the topic can't be read."""
-        loop = asyncio.get_running_loop()
-        failed: asyncio.Future[None] = loop.create_future()
-
-        def read() -> None:
-            try:
-                for _, body in news(self._cluster, DEVICE_REPLIES, stopping.is_set):
-                    loop.call_soon_threadsafe(self._heard, body)
-            except ConnectorError as error:
-                loop.call_soon_threadsafe(failed.set_exception, error)
-
-        threading.Thread(target=read, name="replies", daemon=True).start()
-        await failed
+        await hear(self._cluster, DEVICE_REPLIES, self._heard, stopping)
 
     def _heard(self, body: bytes) -> None:
         """Take a reply. A fault waits a while for a better one: a gateway may hold the broken end of a connection that moved on."""

@@ -25,7 +25,7 @@ from connectors.core import Refused, Retry
 from streams.history import READINGS, shown
 from streams.identity import rfc3339
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST, FRAMES, ROWS = "manifest.json", "frames.ndjson", "readings.ndjson"
 
 
@@ -80,14 +80,20 @@ def export(kept: Kept, asked: Asked, out: Path, now: int) -> dict[str, Any]:
 
 def _frames(kept: Kept, asked: Asked, rows: pa.Table) -> pa.Table:
     """Return the frames that arrived in the span, and those of the rows, which may have arrived much later."""
-    arrived, offsets = rows["arrived"].to_numpy(), rows["offset"].to_numpy()
+    arrived, origins = rows["arrived"].to_numpy(), set(_places(rows))
     low, high = (min(asked.start, arrived.min()), max(asked.end, arrived.max() + 1)) if len(rows) else (asked.start, asked.end)
     found = kept.frames(asked.site, int(low), int(high))
     at = found["arrived"].to_numpy()
-    known = np.isin(found["offset"].to_numpy(), offsets) | (at >= asked.start) & (at < asked.end)
+    of_rows = np.fromiter((place in origins for place in _places(found)), np.bool_, len(found))
+    known = of_rows | (at >= asked.start) & (at < asked.end)
     if asked.as_of is not None:
         known &= at <= asked.as_of
     return found.filter(pa.array(known))
+
+
+def _places(table: pa.Table) -> Iterator[tuple[str, int]]:
+    """Yield topic and offset of each row: offsets are of one topic."""
+    return zip(table["topic"].to_pylist(), table["offset"].to_pylist(), strict=True)
 
 
 def _frame_lines(frames: pa.Table) -> Iterator[bytes]:
@@ -156,13 +162,13 @@ def verify(file: Path) -> tuple[dict[str, Any], list[str]]:
 
 def _lines(frames: bytes, rows: bytes) -> Iterator[str]:
     """Yield what is wrong with single frames and rows."""
-    offsets = set()
+    places = set()
     for number, row in enumerate(map(orjson.loads, frames.splitlines()), 1):
-        offsets.add(row["offset"])
+        places.add((row["topic"], row["offset"]))
         if hashlib.sha256(base64.b64decode(row["body_base64"])).hexdigest() != row["sha256"]:
             yield f"{FRAMES} line {number}: the bytes do not fit their SHA-256"
     for number, row in enumerate(map(orjson.loads, rows.splitlines()), 1):
         if _of_row({k: v for k, v in row.items() if k != "sha256"}) != row["sha256"]:
             yield f"{ROWS} line {number}: the row does not fit its SHA-256"
-        if row["offset"] >= 0 and row["offset"] not in offsets:
-            yield f"{ROWS} line {number}: its frame, offset {row['offset']}, is not in {FRAMES}"
+        if row["offset"] >= 0 and (row["topic"], row["offset"]) not in places:
+            yield f"{ROWS} line {number}: its frame, offset {row['offset']} of {row['topic']}, is not in {FRAMES}"

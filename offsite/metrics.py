@@ -49,7 +49,12 @@ CATALOGUE = (
     Metric("offsite_detector_seconds_total", "counter", ("rule",), "seconds spent scoring, by rule", 256),
     Metric("offsite_detector_rows_total", "counter", ("rule",), "rows scored, by rule", 256),
     Metric("offsite_detector_failures_total", "counter", ("rule",), "steps that a rule's detector has ended", 256),
-    Metric("offsite_step_seconds", "histogram", (), "from the records of a step to its durable commit"),
+    Metric(
+        "offsite_step_seconds",
+        "histogram",
+        (),
+        "from the records of a step to its commit; a worker commits behind the next step, and what is waited for is the one before",
+    ),
     Metric("offsite_step_records", "histogram", (), "records of a step"),
     Metric("offsite_judge_restarts_total", "counter", (), "times the judge has ended and was started again"),
     Metric("offsite_series", "gauge", (), "series that the judge remembers"),

@@ -13,13 +13,13 @@ import threading
 import orjson
 
 from cases.clocks import format_time, parse_time
-from connectors.core import JSON, Clock, ConnectorError, Record, Retry
+from connectors.core import JSON, Clock, Record, Retry
 from connectors.hj212.frame import Frame
 from connectors.hj212.header import Header
 from connectors.hj212.server import Accept, Gateway
 from connectors.kafka import Cluster
-from connectors.kafka_news import news
 from connectors.kafka_sender import Sender
+from offsite.hearing import hear
 from streams.topics import DEVICE_PRESENCE
 
 EVERY_S = 10.0
@@ -101,15 +101,4 @@ class Presence:
 
     async def listen(self, cluster: Cluster, stopping: threading.Event) -> None:
         """Hear the gateways until cancelled; ends with Lost if the topic can't be read."""
-        loop = asyncio.get_running_loop()
-        failed: asyncio.Future[None] = loop.create_future()
-
-        def read() -> None:
-            try:
-                for _, body in news(cluster, DEVICE_PRESENCE, stopping.is_set):
-                    loop.call_soon_threadsafe(self.heard, body)
-            except ConnectorError as error:
-                loop.call_soon_threadsafe(failed.set_exception, error)
-
-        threading.Thread(target=read, name="presence", daemon=True).start()
-        await failed
+        await hear(cluster, DEVICE_PRESENCE, self.heard, stopping)

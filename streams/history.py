@@ -52,8 +52,11 @@ def _names(column: int, keys: Sequence[SeriesKey], series: np.ndarray[Any, Any])
     )
 
 
-def readings_table(outputs: Sequence[Outputs], state: State, offsets: np.ndarray[Any, Any]) -> pa.Table | None:
-    """Return all rows of the batches, each with fate, quality and the log offset of the record it came from; None if empty."""
+def readings_table(outputs: Sequence[Outputs], state: State, records: Sequence[Record]) -> pa.Table | None:
+    """Return all rows of the batches, each with fate, quality, and topic and offset of the record it came from; None if empty.
+
+    Without `records` (a replay keeps no log) the topic is empty and the offset -1.
+    """
     parts = [o.screened for o in outputs if o.screened is not None]
     if not parts:
         return None
@@ -72,9 +75,19 @@ def readings_table(outputs: Sequence[Outputs], state: State, offsets: np.ndarray
         "fate": pa.DictionaryArray.from_arrays(pa.array(fate.astype(np.int32)), pa.array(FATES)),
         "revision": (fate == FATES.index("revised")).astype(np.int32),
         "arrived": np.concatenate([r.arrived for r in rows]),
-        "offset": offsets[np.concatenate([r.frame for r in rows])] if len(offsets) else np.full(len(series), -1),
     }
-    return pa.table(columns)
+    return pa.table(columns | _origin(records, np.concatenate([r.frame for r in rows])))
+
+
+def _origin(records: Sequence[Record], frame: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """Return topic and offset of the record of each row, given the record's number."""
+    if not records:
+        return {"topic": pa.repeat("", len(frame)), "offset": np.full(len(frame), -1)}
+    topics = {topic: number for number, topic in enumerate(dict.fromkeys(record.topic for record in records))}
+    numbers = np.array([topics[record.topic] for record in records], np.int32)
+    offsets = np.array([record.offset for record in records], np.int64)
+    named = pa.DictionaryArray.from_arrays(pa.array(numbers[frame]), pa.array(list(topics)))
+    return {"topic": named, "offset": offsets[frame]}
 
 
 def windows_table(outputs: Sequence[Outputs], state: State) -> pa.Table | None:
@@ -114,7 +127,7 @@ def frames_table(records: Sequence[Record]) -> pa.Table:
 def packed(records: Sequence[Record], outputs: Sequence[Outputs], state: State) -> dict[str, bytes]:
     """Return the history of a step, kind → Arrow IPC stream, without kinds of which there is nothing."""
     tables = {
-        READINGS: readings_table(outputs, state, np.array([r.offset for r in records], np.int64)),
+        READINGS: readings_table(outputs, state, records),
         WINDOWS: windows_table(outputs, state),
         FRAMES: frames_table([r for r in records if r.offset >= 0]),
     }
@@ -253,6 +266,7 @@ EMPTY = {
             ("fate", pa.string()),
             ("revision", pa.int32()),
             ("arrived", pa.int64()),
+            ("topic", pa.string()),
             ("offset", pa.int64()),
         ]
     ).empty_table(),

@@ -30,7 +30,7 @@ class Vitals:
         self._began = self._clock()
 
     def done(self, steps: Sequence[Step]) -> None:
-        """Note that steps are durable: their log time (ms UTC, by partition) is reached."""
+        """Note that steps are judged and on their way out: their log time (ms UTC, by partition) is reached."""
         self.seconds.observe(self._clock() - self._began)
         self.records.observe(sum(len(step.records) for step in steps))
         for step in steps:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from offsite.cli.common import failed, log_format, log_option
+from offsite.cli.common import config_option, failed, log_format, log_option
 
 EXAMPLES = """examples:
   offsite agents --config offsite.toml
@@ -18,7 +18,7 @@ waits, and the others go on. The first line on stdout is one JSON object with th
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.epilog = EXAMPLES
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML")
+    config_option(parser)
     parser.add_argument("--plan", type=Path, metavar="FILE", help="plan whose cross-site rule holds (default: the packaged one)")
     log_option(parser)
 

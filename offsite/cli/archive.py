@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from offsite.cli.common import failed, json_option, print_json, print_rows
+from offsite.cli.common import config_option, failed, json_option, print_json, print_rows
 
 if TYPE_CHECKING:
     from offsite.settings import Settings
@@ -39,7 +38,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     replay = doing.add_parser("replay", help="write an archive's frames into empty input topics")
     replay.add_argument("--from", dest="source", required=True, metavar="PLACE", help="the archive to replay")
     for one in doing.choices.values():
-        one.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML, or OFFSITE_ARCHIVE and the like")
+        config_option(one, "settings in TOML, or OFFSITE_ARCHIVE and the like")
         json_option(one)
 
 

@@ -26,6 +26,11 @@ def data_option(parser: argparse.ArgumentParser, *, required: bool = False) -> N
     )
 
 
+def config_option(parser: argparse.ArgumentParser, text: str = "settings in TOML") -> None:
+    """Add --config, the settings; `text` is the help."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help=text)
+
+
 def json_option(parser: argparse.ArgumentParser) -> None:
     """Add --json for programs."""
     parser.add_argument("--json", action="store_true", help="print JSON for programs")

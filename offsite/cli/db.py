@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offsite.cli.common import failed, json_option, print_json
+from offsite.cli.common import config_option, failed, json_option, print_json
 
 if TYPE_CHECKING:
     from cases.migrate import Version
@@ -29,7 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         ("version", "print the version of the tables and of this program"),
     ):
         one = doing.add_parser(name, help=text)
-        one.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML")
+        config_option(one)
         json_option(one)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from offsite.cli.common import failed, json_option, print_json, print_rows
+from offsite.cli.common import config_option, failed, json_option, print_json, print_rows
 
 if TYPE_CHECKING:
     from offsite.letters import Found
@@ -30,7 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     for name, text in (("list", "list letters"), ("show", "show letters with their bytes"), ("redrive", "drive letters again")):
         one = doing.add_parser(name, help=text)
         one.add_argument("ids", nargs="*", metavar="ID", help="only these letters")
-        one.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML")
+        config_option(one)
         one.add_argument("--reason", metavar="R", help="only letters of this reason")
         one.add_argument("--key", metavar="K", help="only letters of this source: site, MN or peer")
         one.add_argument("--all", action="store_true", help="those that were driven again, too")

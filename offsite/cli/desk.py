@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from offsite.cli.common import failed, log_format, log_option
+from offsite.cli.common import config_option, failed, log_format, log_option
 
 EXAMPLES = """examples:
   offsite desk --config offsite.toml
@@ -19,7 +18,7 @@ Exit code 1 if a part needs a person: a wrong password or certificate, a missing
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.epilog = EXAMPLES
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML")
+    config_option(parser)
     parser.add_argument("--desk", type=int, dest="desk_port", metavar="PORT", help="port (default 8213; 0 takes a free one)")
     log_option(parser)
 

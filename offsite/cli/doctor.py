@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from offsite.cli.common import existing, failed, json_option, print_json, print_table
+from offsite.cli.common import config_option, existing, failed, json_option, print_json, print_table
 
 EXAMPLES = """examples:
   offsite doctor --data offsite-data
@@ -21,7 +21,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.epilog = EXAMPLES
     parser.add_argument("--data", type=Path, metavar="DIR", help="data directory (default: that of the settings, offsite-data)")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML: data directory, plan and ports")
+    config_option(parser, "settings in TOML: data directory, plan and ports")
     parser.add_argument("--plan", type=Path, metavar="FILE", help="plan to load (default: that of the settings)")
     parser.add_argument("--books", action="store_true", help="print the books instead, from the stores")
     json_option(parser)

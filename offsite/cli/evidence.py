@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from offsite.cli.common import data_option, failed, json_option, print_json
+from offsite.cli.common import config_option, data_option, failed, json_option, print_json
 from offsite.cli.times import moment
 
 EXAMPLES = """examples:
@@ -23,7 +23,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     doing = parser.add_subparsers(dest="doing", metavar="DO", required=True)
     frames = doing.add_parser("frames", help="export frames and rows of a site and span")
     data_option(frames)
-    frames.add_argument("--config", type=Path, metavar="FILE", help="take them from the archive that these settings name")
+    config_option(frames, "take them from the archive that these settings name")
     frames.add_argument("--site", required=True, metavar="S")
     frames.add_argument("--from", dest="start", type=moment, required=True, metavar="TIME", help="RFC 3339 or a day")
     frames.add_argument("--to", dest="end", type=moment, required=True, metavar="TIME")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from offsite.cli.common import failed, log_format, log_option
+from offsite.cli.common import config_option, failed, log_format, log_option
 
 EXAMPLES = """examples:
   offsite gateway --config offsite.toml
@@ -19,7 +19,7 @@ connection. The first line on stdout is one JSON object with the open ports.
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.epilog = EXAMPLES
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML")
+    config_option(parser)
     parser.add_argument("--data", type=Path, metavar="DIR", help="where inputs keep their progress (default: offsite-data)")
     parser.add_argument("--host", help="address for devices and ingest (default 127.0.0.1)")
     parser.add_argument("--hj212", type=int, dest="hj212_port", metavar="PORT", help="HJ 212 over TCP (default 9212; -1: none)")

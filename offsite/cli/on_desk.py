@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offsite.cli.common import data_option, existing
+from offsite.cli.common import config_option, data_option, existing
 
 if TYPE_CHECKING:
     from cases.store import Desk
@@ -19,7 +18,7 @@ def desk_options(parser: argparse.ArgumentParser) -> None:
     """Add --data and --config."""
     data_option(parser)
     parser.set_defaults(data=None)
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML: act on the desk's database that they name")
+    config_option(parser, "settings in TOML: act on the desk's database that they name")
 
 
 def settings_of(args: argparse.Namespace) -> Settings:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from offsite.cli.common import data_option, failed, json_option, print_json, print_rows
+from offsite.cli.common import config_option, data_option, failed, json_option, print_json, print_rows
 
 if TYPE_CHECKING:
     from connectors.outbound import Queue
@@ -41,7 +40,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     again.add_argument("target", metavar="NAME", help="the target")
     again.add_argument("--key", metavar="K", help="only the refused entries of this site, MN or person")
     for one in (listing, books, sent, again):
-        one.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML")
+        config_option(one)
         data_option(one)
         one.set_defaults(data=None)
         json_option(one)

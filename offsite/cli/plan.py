@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from offsite.cli.common import failed, json_option, print_json
+from offsite.cli.common import config_option, failed, json_option, print_json
 
 EXAMPLES = """examples:
   offsite plan show --plan plan.toml
@@ -23,7 +23,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         one = doing.add_parser(name, help=text)
         one.add_argument("--plan", type=Path, metavar="FILE", help="the plan (default: the packaged one)")
         json_option(one)
-    one.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML")
+    config_option(one)
 
 
 def run(args: argparse.Namespace) -> int:

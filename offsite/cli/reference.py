@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from offsite.cli.common import data_option, failed, json_option, print_json, print_rows
+from offsite.cli.common import config_option, data_option, failed, json_option, print_json, print_rows
 from offsite.cli.person import person_option
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     faults.add_argument("--csv", action="store_true", help="print CSV")
     for one in (pull, check, show, faults):
         one.add_argument("source", nargs="?", metavar="SOURCE", help="its name (default: all)")
-        one.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML")
+        config_option(one)
         data_option(one)
         one.set_defaults(data=None)
         json_option(one)

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offsite.cli.common import data_option, existing, failed, json_option, print_json, print_table
+from offsite.cli.common import config_option, data_option, existing, failed, json_option, print_json, print_table
 
 if TYPE_CHECKING:
     from streams.registry_model import Registry
@@ -44,7 +44,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     json_option(show)
     publish = doing.add_parser("publish", help="let a registry hold in the distributed runtime")
     publish.add_argument("--registry", type=Path, required=True, metavar="DIR_OR_XLSX", help="the registry's files")
-    publish.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML, with the cluster under [kafka]")
+    config_option(publish, "settings in TOML, with the cluster under [kafka]")
     json_option(publish)
 
 

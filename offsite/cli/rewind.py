@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from offsite.cli.common import failed, json_option, print_rows
+from offsite.cli.common import config_option, failed, json_option, print_rows
 from offsite.cli.times import moment
 
 EXAMPLES = """examples:
@@ -19,7 +18,7 @@ there already stay as they are. Judging is never set back this way: its position
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.epilog = EXAMPLES
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML; or OFFSITE_KAFKA_BOOTSTRAP and the like")
+    config_option(parser, "settings in TOML; or OFFSITE_KAFKA_BOOTSTRAP and the like")
     parser.add_argument("--group", required=True, metavar="G", help="without kafka.prefix")
     parser.add_argument("--topic", action="append", required=True, metavar="T", help="without kafka.prefix (repeat)")
     parser.add_argument("--to", type=moment, required=True, metavar="TIME", help="RFC 3339 or a day")

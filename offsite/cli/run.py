@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from offsite.cli.common import data_option, failed, log_format, log_option
+from offsite.cli.common import config_option, data_option, failed, log_format, log_option
 
 EXAMPLES = """examples:
   offsite run --data /var/lib/offsite --registry city/ --hj212 9212 --http 8212 --desk 8213
@@ -17,7 +17,7 @@ The first line on stdout is one JSON object with the open ports. Port 0 takes a 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.epilog = EXAMPLES
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML")
+    config_option(parser)
     data_option(parser)
     parser.set_defaults(data=None)
     parser.add_argument("--registry", type=Path, metavar="DIR_OR_XLSX", help="registry to take up before starting")

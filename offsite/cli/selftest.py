@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from offsite.cli.common import failed, json_option, print_json
+from offsite.cli.common import config_option, failed, json_option, print_json
 
 if TYPE_CHECKING:
     from offsite.selftest import Selftest
@@ -37,7 +37,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topic", metavar="T", help="read messages of this Kafka topic instead of files")
     parser.add_argument("--listen", type=int, default=100, metavar="N", help="how many messages (default: 100)")
     parser.add_argument("--wait", type=float, default=0.0, metavar="S", help="seconds to wait for that many (default: 0)")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML, for the cluster and the registry")
+    config_option(parser, "settings in TOML, for the cluster and the registry")
     json_option(parser)
 
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from offsite.cli.common import data_option, existing, failed, json_option, print_json, print_table
+from offsite.cli.common import config_option, data_option, existing, failed, json_option, print_json, print_table
 from offsite.cli.times import moment
 
 EXAMPLES = """examples:
@@ -60,7 +60,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("what", choices=sorted(COLUMNS), metavar="WHAT", help=f"one of {', '.join(COLUMNS)}")
     data_option(parser)
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML: show the archive that they name instead")
+    config_option(parser, "settings in TOML: show the archive that they name instead")
     parser.add_argument("--site", metavar="S", help="only this site")
     parser.add_argument("--as-of", type=moment, metavar="TIME", help="as known then (readings, frames); RFC 3339 or a day")
     parser.add_argument("--limit", type=_count, metavar="N", help="only the newest N rows")

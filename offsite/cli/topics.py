@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offsite.cli.common import failed, json_option, print_json, print_rows
+from offsite.cli.common import config_option, failed, json_option, print_json, print_rows
 
 if TYPE_CHECKING:
     from connectors.kafka_admin import Admin, Lag, TopicState
@@ -45,7 +44,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     lag.add_argument("--group", action="append", metavar="G", help="a group without kafka.prefix (repeat; default: all)")
     lag.add_argument("--extend", action="store_true", help="raise retention.ms of topics that somebody is far behind in")
     for one in (create, check, lag):
-        one.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML; or OFFSITE_KAFKA_BOOTSTRAP and the like")
+        config_option(one, "settings in TOML; or OFFSITE_KAFKA_BOOTSTRAP and the like")
         json_option(one)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offsite.cli.common import data_option, failed, json_option, print_json, print_rows
+from offsite.cli.common import config_option, data_option, failed, json_option, print_json, print_rows
 from offsite.cli.person import person_option
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     log.add_argument("name", nargs="?", metavar="VIEW", help="only this view")
     log.add_argument("--limit", type=int, default=200, metavar="N", help="at most N (default 200)")
     for one in (listing, grant, grants, log):
-        one.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML")
+        config_option(one)
         data_option(one)
         one.set_defaults(data=None)
         json_option(one)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from offsite.cli.common import failed, log_format, log_option
+from offsite.cli.common import config_option, failed, log_format, log_option
 
 EXAMPLES = """examples:
   offsite worker --config offsite.toml
@@ -19,7 +19,7 @@ judged twice. At SIGTERM it finishes its step and gives its partitions to the ot
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.epilog = EXAMPLES
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML")
+    config_option(parser)
     parser.add_argument(
         "--name", dest="instance", metavar="NAME", help="its name among the workers (default: instance of the settings)"
     )

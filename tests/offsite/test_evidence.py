@@ -16,7 +16,7 @@ from offsite.evidence import FRAMES, MANIFEST, ROWS, Asked, export, verify
 from streams import history
 from streams.archive import Archive
 from tests.offsite.conftest import Offsite
-from tests.streams.archived import DAY, HOUR, PARTITIONS, T0, messages, site_of
+from tests.streams.archived import DAY, HOUR, PARTITIONS, T0, messages, site_of, table
 
 SITE = site_of(0)
 
@@ -59,6 +59,18 @@ def test_a_late_row_brings_its_frame_along(archive: Archive, tmp_path: Path) -> 
     assert len(rows) == 5
     assert {row["offset"] for row in rows} == {frame["offset"] for frame in frames}
     assert all(frame["arrived"] >= "2026-11-24" for frame in frames)
+
+
+def test_an_offset_of_another_topic_is_no_frame_of_a_row(tmp_path: Path) -> None:
+    archive = Archive(str(tmp_path / "archive"), topic_id="t1", partitions=PARTITIONS)
+    step = {kind: rows for _, kind, rows in messages(steps=1)}
+    frames = step[history.FRAMES].to_pylist()
+    moved = table(history.FRAMES, [{**frame, "topic": "power-usage"} for frame in frames])
+    archive.put(0, [(0, history.READINGS, step[history.READINGS]), (1, history.FRAMES, moved)])
+    export(archive, Asked(SITE, T0, T0 + DAY), tmp_path / "e.zip", T0)
+    faults = verify(tmp_path / "e.zip")[1]
+    assert len(faults) == len(lines(tmp_path / "e.zip", ROWS)) > 0
+    assert all("of emission-monitoring, is not in" in fault for fault in faults)
 
 
 def test_as_of_leaves_out_what_arrived_later(archive: Archive, tmp_path: Path) -> None:
@@ -107,7 +119,12 @@ def fitted(file: Path, name: str, change: Any) -> Path:
         (altered, FRAMES, lambda b: b[:-1], "does not fit its SHA-256"),
         (fitted, ROWS, lambda b: b.replace(b'"value":0.0', b'"value":9.0', 1), "row does not fit"),
         (fitted, FRAMES, lambda b: b.replace(b"IyP/AD", b"IyP/AT", 1), "bytes do not fit"),
-        (fitted, FRAMES, lambda b: b"".join(b.splitlines(keepends=True)[1:]), "its frame, offset 0, is not in"),
+        (
+            fitted,
+            FRAMES,
+            lambda b: b"".join(b.splitlines(keepends=True)[1:]),
+            "its frame, offset 0 of emission-monitoring, is not in",
+        ),
     ],
 )
 def test_any_change_is_found(offsite: Offsite, sealed: Path, make: Any, name: str, change: Any, words: str) -> None:

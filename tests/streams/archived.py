@@ -38,6 +38,7 @@ def reading(site: str, time: int, value: float, *, late: int = 30_000, fate: str
         "fate": fate,
         "revision": int(fate == "revised"),
         "arrived": time + late,
+        "topic": "emission-monitoring",
         "offset": offset,
     }
 

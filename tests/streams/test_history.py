@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from connectors.core import HJ212, Record, Refused
@@ -23,9 +22,9 @@ def store(tmp_path: Path) -> Iterator[StateStore]:
 
 
 def commit(store: StateStore, product: Product, position: int = 1) -> None:
-    offsets = np.arange(product.frames) + 100
+    records = [Record("emission-monitoring", "S1", T0, HJ212, b"", 100 + n) for n in range(product.frames)]
     tables = {
-        history.READINGS: history.readings_table(product.outputs, product.state, offsets),
+        history.READINGS: history.readings_table(product.outputs, product.state, records),
         history.WINDOWS: history.windows_table(product.outputs, product.state),
         history.FRAMES: history.frames_table([Record("emission-monitoring", "S1", T0, HJ212, b"##\xff", 100)]),
     }
@@ -75,7 +74,7 @@ def test_every_reading_is_kept_with_its_fate_and_the_record_it_came_from(store: 
     rows = list(kept.rows(history.READINGS, "S1"))
     assert len(rows) == 8
     assert sorted(r["fate"] for r in rows) == sorted(["accepted"] * 4 + ["duplicate", "refused", "revised", "revised"])
-    assert {r["value"]: r["offset"] for r in rows if r["fate"] == "accepted"}[52.0] == 104
+    assert {r["value"]: (r["topic"], r["offset"]) for r in rows if r["fate"] == "accepted"}[52.0] == ("emission-monitoring", 104)
     assert all(r["arrived"].endswith("+08:00") for r in rows)
     assert list(kept.rows(history.READINGS, "S9")) == []
 
@@ -171,5 +170,5 @@ def test_frames_of_a_site_and_span_are_found(store: StateStore, tmp_path: Path) 
 def test_nothing_gives_no_table() -> None:
     product = Product()
     product.feed([], tick=0)
-    assert history.readings_table(product.outputs, product.state, np.zeros(0)) is None
+    assert history.readings_table(product.outputs, product.state, ()) is None
     assert history.windows_table(product.outputs, product.state) is None

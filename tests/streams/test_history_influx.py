@@ -73,7 +73,7 @@ def judged(*batches: list[list[Row]], tick: float | None = None) -> Tables:
     for batch in batches:
         product.feed(batch, tick)
     tables = {
-        READINGS: history.readings_table(product.outputs, product.state, np.arange(product.frames) + 100),
+        READINGS: history.readings_table(product.outputs, product.state, ()),
         WINDOWS: history.windows_table(product.outputs, product.state),
     }
     return {kind: history.unpack(history.pack(table)) for kind, table in tables.items() if table is not None}

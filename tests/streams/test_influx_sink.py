@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -35,7 +34,7 @@ def messages() -> list[Message]:
     told = []
     for out in product.outputs:
         made = {
-            history.READINGS: history.readings_table([out], product.state, np.arange(100)),
+            history.READINGS: history.readings_table([out], product.state, ()),
             history.WINDOWS: history.windows_table([out], product.state),
             history.FRAMES: history.frames_table([]),
         }
@@ -67,7 +66,7 @@ def test_an_outage_is_bridged_and_repeats_change_nothing(influx_own: InfluxServe
 def test_refused_lines_are_logged_and_stop_nothing(influx: InfluxServer, caplog: pytest.LogCaptureFixture) -> None:
     product = Product()
     product.feed([rt(0, 1.0, at=f"{'x' * 70_000}{n}/P/f") for n in range(5)] + [rt(0, 2.0)])
-    table = history.readings_table(product.outputs, product.state, np.arange(10))
+    table = history.readings_table(product.outputs, product.state, ())
     assert table is not None
     with Influx(influx.url, influx.org, influx.token) as client, caplog.at_level(logging.WARNING):
         kept = InfluxHistory(client, "sink", lambda: T0 + DAY, {"realtime": 0})
