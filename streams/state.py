@@ -79,6 +79,7 @@ class State:
         self.tick = 0
         self.stored_keys = len(self.table)
         self._dirty: set[tuple[str, str, int]] = set()
+        self._chunk_bytes = chunk_bytes
 
     def grow(self) -> None:
         """Take in the series that the decoders have added to the table."""
@@ -127,6 +128,8 @@ class State:
         yield Chunk("misc", "", 0, self._misc())
 
     def _small(self, kind: str, name: str, number: int) -> dict[str, Any] | list[Any] | None:
+        if kind == "slab":
+            return None  # stored anew under another name
         if kind == "episode":
             episode = self.episodes[name].get(number)
             return None if episode is None else episode.to_json()
@@ -153,7 +156,10 @@ class State:
     def restore(self, chunk: Chunk) -> None:
         """Take one stored chunk back (keys and seen runs are handed to the constructor)."""
         body = chunk.body
-        if chunk.kind == "slab" and isinstance(body, bytes) and chunk.name in self.slabs:
+        if chunk[:2] == ("slab", "grid") and isinstance(body, bytes):
+            grid.load_whole(self.grid, chunk.number, body, self._chunk_bytes)
+            self._dirty.add(chunk[:3])
+        elif chunk.kind == "slab" and isinstance(body, bytes) and chunk.name in self.slabs:
             self.slabs[chunk.name].load(chunk.number, body)
         elif chunk.kind == "episode" and isinstance(body, dict) and chunk.name in self.episodes:
             figures: dict[str, Any] = {

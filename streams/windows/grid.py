@@ -22,6 +22,8 @@ LARGEST = 1e9
 FULL = 255
 """Counts end here, and a minute with so many values is not valid: nothing samples that fast, and its mean is not known."""
 RECORD = np.dtype([("hour", "<i8"), ("sum", "<i8", (60,)), ("n", "u1", (60,)), ("bad", "u1", (60,))])
+WHOLE = np.dtype([("hour", "<i8", (2,)), ("sum", "<i8", (2, 60)), ("n", "u1", (2, 60)), ("bad", "u1", (2, 60))])
+"""The record of version 0.1.0: an even and an odd hour together."""
 Halves = tuple[Slab, Slab]
 """Even hours and odd ones, a row a cell: stored apart, for what is changed now is nearly always in one of them."""
 
@@ -35,6 +37,17 @@ class Hours(NamedTuple):
     minutes: Int64
     slots: Int64
     minute_means: Float64
+
+
+def load_whole(halves: Halves, number: int, raw: bytes, chunk_bytes: int) -> None:
+    """Restore a chunk that version 0.1.0 stored; its rows are dirty, to be stored anew."""
+    found = np.frombuffer(raw, WHOLE)
+    rows = number * (chunk_bytes // WHOLE.itemsize) + np.arange(len(found))
+    for parity, slab in enumerate(halves):
+        slab.rows(int(rows[-1]) + 1)
+        for name in ("hour", "sum", "n", "bad"):
+            slab.data[name][rows] = found[name][:, parity]
+        slab.touch(rows)
 
 
 def add(halves: Halves, cell: Int64, time: Int64, value: Float64, usable: Bools) -> None:

@@ -19,12 +19,13 @@ from connectors.memory import MemoryLog
 from streams.codecs.hj212_encode import encode_frame
 from streams.codecs.readings import encode_readings
 from streams.commit import run_step
-from streams.engine import Engine
+from streams.engine import Engine, Judged
 from streams.identity import rfc3339
 from streams.plan.load import HOUR, MINUTE
 from streams.records import BAD_CHUNK, CONTEXT, DEAD, EVENTS, HELD, REDRIVEN, REFUSED_ROWS, registry_record, tick_record
-from streams.state import State
+from streams.state import Chunk, State
 from streams.store import StateStore
+from streams.windows import grid
 from tests.streams.driven import PLAN, T0, Product, batch_of, clock, outlet, own_hour, rt, together
 
 REGISTRY = together(outlet(("a21026", "hour", 100.0), site="S1"), outlet(("a21026", "hour", 100.0), site="S2"))
@@ -345,6 +346,39 @@ def test_a_wait_that_a_tick_ended_is_not_forgotten_by_a_restart() -> None:
     stored = [c for c in step.chunks if c.kind == "slab" and c.name == "order"]
     assert stored
     assert np.frombuffer(stored[0].body, engine.state.slabs["order"].dtype)["newest"].max() == T0 + 8 * MINUTE
+
+
+def as_0_1_0(chunks: list[Chunk]) -> list[Chunk]:
+    """Return chunks with the hour grid as version 0.1.0 stored it: both open hours of a cell in one record."""
+    even, odd = (
+        np.frombuffer(next(c.body for c in chunks if c.name == name and isinstance(c.body, bytes)), grid.RECORD)
+        for name in ("grid:even", "grid:odd")
+    )
+    whole = np.zeros(len(even), grid.WHOLE)
+    for name in grid.RECORD.names or ():
+        whole[name] = np.stack([even[name], odd[name]], axis=1)
+    return [c for c in chunks if not c.name.startswith("grid:")] + [Chunk("slab", "grid", 0, whole.tobytes())]
+
+
+def test_open_hours_that_version_0_1_0_stored_are_taken_over() -> None:
+    records = [frame(m, 50.0 + m) for m in range(50, 75)]
+    last = [tick(240)]
+    engine = Engine(PLAN, REGISTRY)
+    step, _ = engine.step(records)
+    chunks = as_0_1_0(list(step.chunks))
+    engine.clean()
+    heir = Engine(PLAN, REGISTRY, restore=chunks)
+    changes = {chunk[:3]: chunk.body for chunk in heir.state.changes() if chunk.kind == "slab"}
+    assert changes["slab", "grid", 0] is None, "removed, and stored anew in the same step"
+    assert {name for _, name, _ in changes} == {"grid", "grid:even", "grid:odd"}
+    due, came = (hours(each.step(last)[1]) for each in (engine, heir))
+    assert due
+    assert came == due
+
+
+def hours(judged: Judged) -> list[tuple[int, ...]]:
+    closed = [c for out in judged.outputs for c in out.closed if c.period == "hour"]
+    return [row for c in closed for row in zip(*(np.nan_to_num(np.asarray(column)).tolist() for column in c[1:]), strict=True)]
 
 
 @pytest.mark.parametrize("infer", [True, False])
