@@ -22,7 +22,7 @@ from connectors.kafka_sender import Sender
 from offsite.hearing import hear
 from streams.topics import DEVICE_PRESENCE
 
-EVERY_S = 10.0
+EVERY_S = 5.0
 SILENT_S = 3 * EVERY_S
 """After so long without a word a gateway is taken for gone, and its devices with it."""
 TELL_S = 3.0

@@ -110,7 +110,7 @@ class InfluxHistory:
     def rows(self, kind: str, site: str | None = None, *, as_of: int | None = None) -> Iterator[dict[str, Any]]:
         """Yield all rows of kind READINGS or WINDOWS, oldest first, held in memory at once: meant for one site.
 
-        Readings come without `arrived` and `offset`. Raises Refused for frames and `as_of`, which the archive has.
+        Readings come without `arrived`, `topic` and `offset`. Raises Refused for frames and `as_of`, which the archive has.
         """
         if as_of is not None or kind not in TAGS:
             raise Refused("chart history keeps neither frames nor log times; ask the archive for them")
