@@ -51,7 +51,7 @@ class Cluster:
 
     def bare(self, name: str) -> str:
         """Return the name of a topic without the prefix."""
-        return name.removeprefix(self.prefix)
+        return _bare(name, self.prefix)
 
     def librdkafka(self, **more: Any) -> dict[str, Any]:
         """Return a configuration for confluent-kafka; keywords are its names with `_` for `.`, callbacks (`error_cb`) as they are."""
@@ -167,7 +167,7 @@ def record_of(message: Any, cluster: Cluster) -> Record:
             told = value
     stamp = message.timestamp()[1]
     return Record(
-        _bare(message.topic(), cluster.prefix),
+        cluster.bare(message.topic()),
         _text(message.key() or b""),
         _arrived(stamp, told) if told else stamp,
         kind,

@@ -77,7 +77,7 @@ def devices(data: Path) -> list[dict[str, Any]]:
         rows = list(desk_client.call(desk_of(product), "GET", "/api/v1/devices")["devices"])
     else:
         by_mn = registered.load_current(data).by_mn
-        rows = [_row(mn, site=p[0].site, point=",".join(one.point for one in p), known=True) for mn, p in by_mn.items()]
+        rows = [registered.device_row(mn, points) for mn, points in by_mn.items()]
     there = {row["mn"] for row in rows}
     return rows + [row for row in _held(data) if row["mn"] not in there]
 
@@ -87,11 +87,7 @@ def _held(data: Path) -> list[dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     with open_log(data) as log:
         for record in registered.held(log):
-            row = rows.setdefault(record.key, _row(record.key, known=record.key in registry.by_mn))
+            row = rows.setdefault(record.key, registered.device_row(record.key, registry.by_mn.get(record.key, ())))
             row["held"] += 1
             row["last_seen"] = rfc3339(record.arrived)
     return list(rows.values())
-
-
-def _row(mn: str, *, site: str = "", point: str = "", known: bool = False) -> dict[str, Any]:
-    return {"mn": mn, "site": site, "point": point, "known": known, "online": False, "last_seen": None, "held": 0}

@@ -39,6 +39,7 @@ from offsite.patience import patiently
 from offsite.presence import Presence
 from offsite.process_monitor import desk_monitor
 from offsite.reference_open import kafka_ways
+from offsite.registered import device_row
 from offsite.serving import foreground
 from offsite.settings import Settings
 from offsite.site_card import site_card
@@ -92,15 +93,7 @@ class DeskProcess:
         """Return one row a device, the registered ones first; `online` is None while no gateway is heard."""
         known, presence = self.registry.by_mn, self.presence
         return [
-            {
-                "mn": mn,
-                "site": known[mn][0].site if mn in known else "",
-                "point": ",".join(p.point for p in known.get(mn, ())),
-                "known": mn in known,
-                "online": presence.online(mn),
-                "last_seen": presence.last_seen(mn),
-                "held": 0,
-            }
+            device_row(mn, known.get(mn, ()), online=presence.online(mn), last_seen=presence.last_seen(mn))
             for mn in (*known, *sorted(presence.devices() - known.keys()))
         ]
 

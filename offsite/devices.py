@@ -69,15 +69,13 @@ class Devices:
     def _row(self, mn: str) -> dict[str, Any]:
         product = self._product
         points = product.registry.by_mn.get(mn, [])
-        return {
-            "mn": mn,
-            "site": points[0].site if points else "",
-            "point": ",".join(p.point for p in points),
-            "known": bool(points),
-            "online": product.gateway.connected(mn),
-            "last_seen": rfc3339(self._last.get(mn)),
-            "held": 0 if points else product.intake.held[mn],
-        }
+        return registered.device_row(
+            mn,
+            points,
+            online=product.gateway.connected(mn),
+            last_seen=rfc3339(self._last.get(mn)),
+            held=0 if points else product.intake.held[mn],
+        )
 
     async def adopt(self, mns: list[str] | None, by: str | None) -> dict[str, int]:
         """Register held devices and drive their frames again; returns MN → frames, once they are durable."""

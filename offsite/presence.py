@@ -50,7 +50,7 @@ class Teller:
         """Tell until cancelled, and at the end that no device is held any more."""
         try:
             while True:
-                self._seen = {mn: self._seen.get(mn, 0) for mn in gateway.devices()}
+                self._seen = {mn: self._seen[mn] for mn in gateway.devices() if mn in self._seen}
                 await self._tell()
                 await asyncio.sleep(EVERY_S)
         finally:
@@ -58,7 +58,7 @@ class Teller:
             await asyncio.shield(self._tell())
 
     async def _tell(self) -> None:
-        devices = {mn: format_time(at) for mn, at in self._seen.items() if at}
+        devices = {mn: format_time(at) for mn, at in self._seen.items()}
         body = {"gateway": self._name, "at": format_time(self._clock()), "devices": devices}
         try:
             await asyncio.to_thread(self._sender.send, [Record(DEVICE_PRESENCE, self._name, -1, JSON, orjson.dumps(body))])
@@ -88,7 +88,7 @@ class Presence:
 
     def online(self, mn: str) -> bool | None:
         """Say whether a device is connected to any gateway; None while no gateway is heard."""
-        held = [devices for at, devices in self._gateways.values() if self._clock() - at < SILENT_S * 1000]
+        held = self._held()
         return any(mn in devices for devices in held) if held else None
 
     def last_seen(self, mn: str) -> str | None:
@@ -97,7 +97,12 @@ class Presence:
 
     def devices(self) -> set[str]:
         """Return the devices of all gateways, whoever registered them or nobody."""
-        return {mn for at, devices in self._gateways.values() if self._clock() - at < SILENT_S * 1000 for mn in devices}
+        return set().union(*self._held())
+
+    def _held(self) -> list[frozenset[str]]:
+        """Return the devices of each gateway that was heard lately."""
+        now = self._clock()
+        return [devices for at, devices in self._gateways.values() if now - at < SILENT_S * 1000]
 
     async def listen(self, cluster: Cluster, stopping: threading.Event) -> None:
         """Hear the gateways until cancelled; ends with Lost if the topic can't be read."""

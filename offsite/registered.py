@@ -7,8 +7,9 @@ device adds it and drives its held frames again, in one append: all of it is dur
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -62,6 +63,21 @@ def place_of(registry: Registry, mn: str, st: str) -> tuple[str, str] | None:
         return None
     point = registry.point(*found)
     return found[0], TOPICS.get(point.medium if point else wanted, "sensor-readings")
+
+
+def device_row(
+    mn: str, points: Sequence[Point], *, online: bool | None = False, last_seen: str | None = None, held: int = 0
+) -> dict[str, Any]:
+    """Return a device as lists show it; `points` is what the registry says of it, nothing of one that nobody registered."""
+    return {
+        "mn": mn,
+        "site": points[0].site if points else "",
+        "point": ",".join(point.point for point in points),
+        "known": bool(points),
+        "online": online,
+        "last_seen": last_seen,
+        "held": held,
+    }
 
 
 def held(log: Log, keys: set[str] | None = None) -> list[Record]:

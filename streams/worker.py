@@ -175,7 +175,6 @@ class Worker:
     # --- partitions
 
     def _assigned(self, numbers: Sequence[int]) -> Mapping[int, Mapping[str, int]]:
-        self._transactions.settle()
         for number in numbers:
             self.parts[number] = self._restore(number)
         self.vitals.assigned(numbers)
@@ -187,7 +186,8 @@ class Worker:
         self._held.clear()
 
     def _restore(self, number: int) -> Partition:
-        """Make a partition's memory from the changelog."""
+        """Make a partition's memory from the changelog, once all that was handed over is in it."""
+        self._transactions.settle()
         started = self._seconds()
         found = restored(self._read_back(number))
         ids = {topic: known.id for topic, known in self.topics.items()}
@@ -218,7 +218,6 @@ class Worker:
     def _failed(self, failed: Failed) -> None:
         """Restore the partition whose judge failed, and let it try again by halves."""
         assert isinstance(failed.part, Partition)
-        self._transactions.settle()
         number = failed.part.number
         _log.error(
             "the judge failed on partition %d: %s; it is restored and tries by halves", number, failed, exc_info=failed.error

@@ -5,7 +5,7 @@ import { exactTime, number } from "./format.js";
 import { useThing } from "./detail.js";
 
 const known = (row) => [row.result, row.amount ? `${number(Number(row.amount))} ${t("departments.yuan")}` : ""].filter(Boolean).join(" · ");
-const newestFirst = (rows) => [...rows].sort((a, b) => (a.date < b.date ? 1 : -1));
+const newestFirst = (rows) => [...rows].sort((a, b) => b.date.localeCompare(a.date));
 const source = (row) => t("departments.source", { source: row.source, row: row.row, sha256: row.sha256 });
 
 const FactRow = ({ row }) =>
